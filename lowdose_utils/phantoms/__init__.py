@@ -1,0 +1,1 @@
+"""Phantoms: volumes and slices whose truth is known."""
