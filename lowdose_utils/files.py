@@ -32,13 +32,13 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     try:
         yield temporary
         if temporary.is_dir() and target.is_dir():
-            # os.replace cannot overwrite a folder that has content: the old one steps aside first.
+            # A rename cannot overwrite a folder that has content: the old one steps aside first.
             old = target.with_name(f".{target.name}.{os.getpid()}.old")
-            os.replace(target, old)
-            os.replace(temporary, target)
+            target.rename(old)
+            temporary.replace(target)
             shutil.rmtree(old)
         else:
-            os.replace(temporary, target)
+            temporary.replace(target)
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary)

@@ -1,0 +1,125 @@
+"""The command `lowdose`: run a section, look after the data, publish."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lowdose_utils.errors import LowdoseError
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="lowdose", description="The book on low-dose tomography, from a terminal."
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    run = commands.add_parser("run", help="execute one section")
+    run.add_argument("section", help="name of the section, such as 00_scan_to_slice")
+    run.add_argument("--preset", default="quick", help="smoke, quick (default) or paper")
+    run.add_argument(
+        "-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="own parameter"
+    )
+    run.add_argument("--output", type=Path, help="where to write the executed notebook")
+
+    sources = commands.add_parser("notebooks", help="write the sections as plain notebooks")
+    sources.add_argument("--folder", type=Path, default=Path("_build/notebooks"))
+
+    held = commands.add_parser("data", help="list, fetch or verify the registered data")
+    actions = held.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="what is registered, and what of it is here")
+    fetch = actions.add_parser("fetch", help="download and verify")
+    fetch.add_argument("datasets", nargs="*", metavar="DATASET")
+    fetch.add_argument("--all", action="store_true", help="every pinned dataset: an offline kit")
+    verify = actions.add_parser("verify", help="hold the files that are here against their hashes")
+    verify.add_argument("dataset", nargs="?")
+
+    pages = commands.add_parser("pages", help="write ledger, data page and colophon (make book does this)")
+    pages.add_argument("--preset", default="quick")
+    commands.add_parser("html", help="build the book from the pages (make book does this)")
+    record = commands.add_parser("record", help="keep a run's record in the repository")
+    record.add_argument("section")
+    record.add_argument("--preset", default="quick")
+    return parser
+
+
+def _named_values(pairs: Sequence[str]) -> dict[str, Any]:
+    from lowdose_utils.notebook import parse_value
+
+    values = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals:
+            raise LowdoseError(
+                "-p", found=repr(pair), expected="NAME=VALUE", way_out="For instance -p repeats=8"
+            )
+        values[name] = parse_value(text)
+    return values
+
+
+def _data(options: argparse.Namespace) -> int:
+    from lowdose_utils import data
+
+    if options.action == "list":
+        print(data.format_list())
+        return 0
+    if options.action == "fetch":
+        if options.all:
+            data.fetch_all(progress=True)
+        for name in options.datasets:
+            print(data.fetch_dataset(name, progress=True))
+        return 0
+    checks = data.verify(options.dataset)
+    for check in checks:
+        print(f"{check.state:8} {check.name}")
+    return int(any(check.state == "wrong" for check in checks))
+
+
+def _run(options: argparse.Namespace) -> int:
+    # Imported here: papermill and torch take seconds that `lowdose data list` need not spend.
+    from lowdose_utils import notebook
+
+    root = notebook.find_root()
+    if options.command == "run":
+        overrides = _named_values(options.parameters)
+        output = notebook.run(
+            options.section, preset=options.preset, overrides=overrides, output=options.output, root=root
+        )
+        print(f"{options.section}: done, preset {options.preset}, {_shown(output, root)}")
+    elif options.command == "notebooks":
+        for path in notebook.write_sources(root, options.folder):
+            print(path)
+    else:
+        from lowdose_utils import publish
+
+        if options.command == "pages":
+            publish.write_pages(root, options.preset)
+        elif options.command == "html":
+            print(f"book: {_shown(publish.build_html(root), root)}")
+        else:
+            print(_shown(publish.keep_record(root, options.section, options.preset), root))
+    return 0
+
+
+def _shown(path: Path, root: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; errors of use are one line on standard error and exit status 1."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _data(options) if options.command == "data" else _run(options)
+    except LowdoseError as error:
+        print(f"lowdose: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("lowdose: interrupted; what was finished is kept, run it again to go on", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,299 @@
+"""Running a section: its presets, its parameters checked, papermill, a clean executed notebook."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import fcntl
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+from lowdose_utils.errors import LowdoseError
+from lowdose_utils.files import atomic_path, write_text
+from lowdose_utils.record import read_record
+
+PRESETS = ("smoke", "quick", "paper")
+
+
+def find_root(start: Path | None = None) -> Path:
+    """Find the book's checkout: the nearest folder upwards of `start` with ``notebooks/presets.yml``."""
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents, Path(__file__).resolve().parents[1]):
+        if (folder / "notebooks" / "presets.yml").exists():
+            return folder
+    raise LowdoseError(
+        "checkout of the book",
+        found=f"no notebooks/presets.yml at or above {start.name}",
+        expected="a clone of the book's repository",
+        way_out="Change into the clone and run the command again.",
+    )
+
+
+def sections(root: Path) -> list[str]:
+    """Names of all sections, in order."""
+    return sorted(path.stem for path in root.glob("notebooks/[0-9][0-9]_*.md"))
+
+
+def source_notebook(section: str, root: Path) -> nbformat.NotebookNode:
+    """The section's source as a notebook without outputs, its cells named by their place.
+
+    Raises
+    ------
+    LowdoseError
+        If there is no such section.
+    """
+    if section not in sections(root):
+        raise LowdoseError(
+            "section",
+            found=repr(section),
+            expected="one of " + ", ".join(sections(root)),
+            way_out="Name one of them.",
+        )
+    notebook = jupytext.read(root / "notebooks" / f"{section}.md")
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+    return notebook
+
+
+def defaults(notebook: nbformat.NotebookNode) -> dict[str, Any]:
+    """Names and default values in the cell tagged ``parameters``: one literal a line."""
+    cells = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise LowdoseError(
+            "cell tagged `parameters`",
+            found=len(cells),
+            expected=1,
+            way_out="Tag exactly one cell of the section.",
+        )
+    found: dict[str, Any] = {}
+    for node in ast.parse(cells[0].source).body:
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value):
+                found[name] = ast.literal_eval(value)
+            case _:
+                raise LowdoseError(
+                    "cell tagged `parameters`",
+                    found=ast.unparse(node),
+                    expected="lines of the form name = literal",
+                    way_out="Move anything else into the next cell.",
+                )
+    return found
+
+
+def parse_value(text: str) -> Any:
+    """Read a value from the command line: a YAML scalar or list; anything else is a string."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _same_type(value: Any, default: Any) -> bool:
+    """Exact types (a bool is no int); an int may stand for a float; a list goes by its first item."""
+    if isinstance(default, list) and isinstance(value, list):
+        return not default or all(_same_type(item, default[0]) for item in value)
+    return type(value) is type(default) or (type(default) is float and type(value) is int)
+
+
+def check_parameters(
+    given: Mapping[str, Any], known: Mapping[str, Any], limits: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Hold parameters against the section's own, before anything runs.
+
+    Parameters
+    ----------
+    given, known : mapping
+        Values asked for, and the section's defaults.
+    limits : mapping
+        For some names the bounds ``[lowest, highest]`` of numbers (of each item of a list), or the list
+        of allowed strings.
+
+    Returns
+    -------
+    dict
+        `given`, an int turned into a float where the default is one.
+
+    Raises
+    ------
+    LowdoseError
+        On an unknown name, a type other than the default's, or a value outside its limits.
+    """
+    checked: dict[str, Any] = {}
+    for name, value in given.items():
+        if name not in known:
+            raise LowdoseError(
+                "parameter",
+                found=repr(name),
+                expected="one of " + ", ".join(f"{key}={known[key]!r}" for key in known),
+                way_out="Correct the name.",
+            )
+        kind = type(known[name]).__name__
+        if not _same_type(value, known[name]):
+            raise LowdoseError(
+                f"parameter {name}",
+                found=f"{value!r} ({type(value).__name__})",
+                expected=f"{kind}, such as {known[name]!r}",
+                way_out=f"Give a value of type {kind}.",
+            )
+        bounds = limits.get(name)
+        items = value if isinstance(value, list) else [value]
+        numeric = bounds is not None and not isinstance(bounds[0], str)
+        if bounds is not None and not all(
+            bounds[0] <= v <= bounds[1] if numeric else v in bounds for v in items
+        ):
+            raise LowdoseError(
+                f"parameter {name}",
+                found=repr(value),
+                expected=f"{bounds[0]} to {bounds[1]}" if numeric else "one of " + ", ".join(bounds),
+                way_out="Choose a value within these limits.",
+            )
+        checked[name] = float(value) if type(known[name]) is float else value
+    return checked
+
+
+def preset_table(root: Path) -> dict[str, dict[str, Any]]:
+    """``notebooks/presets.yml``: for each section its presets and the limits of its parameters."""
+    table: dict[str, dict[str, Any]] = yaml.safe_load(
+        (root / "notebooks" / "presets.yml").read_text(encoding="utf-8")
+    )
+    return table
+
+
+def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """All parameters of a run: the preset's, then `overrides`, each checked."""
+    entry = preset_table(root).get(section, {})
+    if preset not in entry:
+        raise LowdoseError(
+            f"preset of {section}",
+            found=repr(preset),
+            expected="one of " + ", ".join(name for name in PRESETS if name in entry),
+            way_out="Choose one, or add it to notebooks/presets.yml.",
+        )
+    known = defaults(source_notebook(section, root))
+    return check_parameters({"preset": preset, **entry[preset], **overrides}, known, entry.get("limits", {}))
+
+
+@contextlib.contextmanager
+def _only_run(section: str, root: Path) -> Iterator[None]:
+    """Let one process at a time run a section; the lock goes when its holder dies, however it dies."""
+    path = root / "_build" / "locks" / section
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"{section}: another run of it is under way; waiting for it to end", flush=True)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop what differs from run to run or from machine to machine, and name the cell papermill added."""
+    notebook.metadata.pop("papermill", None)
+    notebook.metadata.pop("widgets", None)
+    for number, cell in enumerate(notebook.cells):
+        cell["id"] = f"cell-{number:03d}"
+        for volatile in ("papermill", "execution"):
+            cell.metadata.pop(volatile, None)
+        tags = cell.metadata.get("tags", [])
+        if "parameters" in tags and "hide-input" not in tags:
+            cell.metadata["tags"] = [*tags, "hide-input"]  # the injected values follow it and stay in sight
+    return notebook
+
+
+def run(
+    section: str,
+    *,
+    preset: str = "quick",
+    overrides: Mapping[str, Any] | None = None,
+    output: Path | None = None,
+    root: Path | None = None,
+) -> Path:
+    """Execute a section and leave the page and its record.
+
+    Parameters
+    ----------
+    section : str
+        Name of a source in ``notebooks/``, without ending.
+    preset : str
+        "smoke", "quick" or "paper".
+    overrides : mapping, optional
+        Parameters that differ from the preset's.
+    output : Path, optional
+        Executed notebook; by default ``_build/pages/PRESET/SECTION.ipynb``, or
+        ``_build/runs/SECTION.ipynb`` if there are overrides, so that an own run never becomes a page.
+    root : Path, optional
+        Checkout of the book.
+
+    Returns
+    -------
+    Path
+        The executed notebook. Beside it stands the record, ``.json``.
+
+    Raises
+    ------
+    LowdoseError
+        On bad parameters before anything runs; after a failed cell, with the place of the partial notebook.
+    """
+    root = root or find_root()
+    overrides = dict(overrides or {})
+    values = parameters(section, preset, overrides, root)
+    folder = Path("_build", "runs") if overrides else Path("_build", "pages", preset)
+    output = (root / folder / f"{section}.ipynb") if output is None else output.resolve()
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    with _only_run(section, root), atomic_path(output) as partial:
+        source = partial.with_suffix(".source")
+        try:
+            nbformat.write(source_notebook(section, root), source)
+            papermill.execute_notebook(
+                source, partial, values, cwd=root, kernel_name="python3", progress_bar=False, log_output=False
+            )
+            executed = _clean(nbformat.read(partial, as_version=4))
+            record = read_record(executed)
+        except PapermillExecutionError as error:
+            raise _failed(
+                section, preset, partial, root, f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+            ) from None
+        except DeadKernelError:
+            reason = "its kernel died, most likely for want of memory; try a smaller preset"
+            raise _failed(section, preset, partial, root, reason) from None
+        finally:
+            source.unlink(missing_ok=True)
+        nbformat.write(executed, partial)
+        write_text(output.with_suffix(".json"), json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    return output
+
+
+def _failed(section: str, preset: str, partial: Path, root: Path, reason: str) -> LowdoseError:
+    """Keep the partial notebook where it can be looked at, and say what happened."""
+    kept = root / "_build" / "failed" / f"{section}.ipynb"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    if partial.exists():
+        partial.replace(kept)
+    return LowdoseError(
+        f"section {section}",
+        found=f"it failed at {reason}",
+        expected="all cells to run",
+        way_out=f"The partial notebook is {kept.relative_to(root).as_posix()}. "
+        f"To run it again: lowdose run {section} --preset {preset}",
+    )
+
+
+def write_sources(root: Path, folder: Path) -> list[Path]:
+    """Write every section as a plain notebook with its default parameters, for JupyterLab and papermill."""
+    written = []
+    for section in sections(root):
+        target = folder / f"{section}.ipynb"
+        write_text(target, nbformat.writes(source_notebook(section, root)) + "\n")
+        written.append(target)
+    return written
