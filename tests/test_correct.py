@@ -205,7 +205,7 @@ def test_the_axis_is_found_for_any_order_of_angles_that_cover_a_half_turn(angles
         "closed": np.linspace(0, np.pi, 121),
         "shuffled": rng.permutation(HALF_TURN),
         "full turn": np.arange(240) * np.pi / 120,
-        "uneven": HALF_TURN + rng.uniform(0, 0.9, 120) * np.pi / 120,
+        "uneven": HALF_TURN + 0.3 * np.sin(2 * HALF_TURN) + rng.uniform(0, 0.5, 120) * np.pi / 120,
         "offset": HALF_TURN - 1.54,
     }[angles]
     assert correct.find_axis(discs(84.6, angles=theta), theta) == pytest.approx(84.6, abs=0.15)
