@@ -13,7 +13,8 @@ from pathlib import Path
 def atomic_path(target: str | Path) -> Iterator[Path]:
     """Give a temporary path beside `target`; rename it onto `target` when the block ends well.
 
-    The name carries the process number, so that two writers do not meet. After an error
+    The name carries the process number, so that two writers do not meet, and keeps the ending, by which
+    many libraries choose a format. After an error
     (``KeyboardInterrupt`` too) the temporary file or folder is removed and `target` is as it was.
 
     Parameters
@@ -28,7 +29,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    temporary = target.with_name(f".{target.stem}.{os.getpid()}.part{target.suffix}")
     try:
         yield temporary
         if temporary.is_dir() and target.is_dir():

@@ -171,6 +171,7 @@ def preset_table(root: Path) -> dict[str, dict[str, Any]]:
 
 def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
     """All parameters of a run: the preset's, then `overrides`, each checked."""
+    known = defaults(source_notebook(section, root))
     entry = preset_table(root).get(section, {})
     if preset not in entry:
         raise LowdoseError(
@@ -179,7 +180,6 @@ def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Pa
             expected="one of " + ", ".join(name for name in PRESETS if name in entry),
             way_out="Choose one, or add it to notebooks/presets.yml.",
         )
-    known = defaults(source_notebook(section, root))
     return check_parameters({"preset": preset, **entry[preset], **overrides}, known, entry.get("limits", {}))
 
 
@@ -252,7 +252,7 @@ def run(
     output = (root / folder / f"{section}.ipynb") if output is None else output.resolve()
     logging.getLogger("papermill").setLevel(logging.ERROR)
     with _only_run(section, root), atomic_path(output) as partial:
-        source = partial.with_suffix(".source")
+        source = partial.with_suffix(".source.ipynb")
         try:
             nbformat.write(source_notebook(section, root), source)
             papermill.execute_notebook(

@@ -66,8 +66,8 @@ def ledger_page(root: Path, preset: str) -> str:
         "",
         f"This build ran at the preset `{preset}`. Of {len(claims)} claims, {counts['reproduced']} were "
         f"reproduced, {counts['not reproduced']} were not, {counts['not judged']} could not be judged. "
-        "Each verdict follows from a criterion that is data (`book/claims.yml`) and from the measurement of a "
-        "run; nobody writes it.",
+        "Each verdict follows from a criterion that is data (`book/claims.yml`) and from the measurement of "
+        "a run; nobody writes it.",
         "",
     ]
     for paper in dict.fromkeys(claim["paper"] for claim in claims):
@@ -105,7 +105,22 @@ def _claim_entry(
     return entry
 
 
-def data_page(root: Path) -> str:
+def frame_page(root: Path, section: str) -> str:
+    """What a section takes, preset by preset, from recorded runs: the top of its page includes it."""
+    own = [run for run in recorded_runs(root) if run["section"] == section]
+    lines = ["| preset | seconds | memory (MiB) | device | data |", "|" + " --- |" * 5]
+    for run in own:
+        used = "; ".join(
+            f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for d in run["datasets"]
+        )
+        lines.append(
+            f"| {run['parameters']['preset']} | {run['run']['seconds']} | {run['run']['peak_memory_mib']} "
+            f"| {run['device']}, {run['run']['threads']} threads | {used} |"
+        )
+    return "\n".join(lines) + "\n" if own else "No run of this section has been recorded yet.\n"
+
+
+def data_page() -> str:
     """The page of datasets, from the registry."""
     lines = [
         "# Data",
@@ -173,8 +188,10 @@ def write_pages(root: Path, preset: str) -> None:
     """Write ``book/generated/`` and copy the preset's executed sections to ``book/sections/``."""
     generated = root / "book" / "generated"
     write_text(generated / "claims.md", ledger_page(root, preset))
-    write_text(generated / "data.md", data_page(root))
+    write_text(generated / "data.md", data_page())
     write_text(generated / "colophon.md", colophon_page(root, preset))
+    for name in sections(root):
+        write_text(generated / f"frame_{name}.md", frame_page(root, name))
     target = root / "book" / "sections"
     wanted = {
         f"{name}.ipynb": root / "_build" / "pages" / preset / f"{name}.ipynb" for name in sections(root)

@@ -121,13 +121,23 @@ class Record:
         }
         return cls(section, parameters, device)
 
-    def dataset(self, name: str) -> None:
-        """Note that the registered dataset `name` was used: its hash, licence and kind go along."""
+    def dataset(self, name: str) -> _Html:
+        """Note that the registered dataset `name` was used; the cell shows a label that says so."""
         self.datasets.append(data.provenance(name))
+        return self._label()
 
-    def simulated(self, name: str, description: str) -> None:
-        """Note that data were simulated in this run."""
+    def simulated(self, name: str, description: str) -> _Html:
+        """Note that data were simulated in this run; the cell shows a label that says so."""
         self.datasets.append({"name": name, "kind": "simulated", "title": description})
+        return self._label()
+
+    def _label(self) -> _Html:
+        used = self.datasets[-1]
+        licence = f" ({html.escape(used['licence'])})" if "licence" in used else ""
+        return _Html(
+            f'<p class="lowdose-data lowdose-{used["kind"]}">'
+            f"<strong>{used['kind'].capitalize()} data</strong>: {html.escape(used['title'])}{licence}</p>"
+        )
 
     def result(self, name: str, value: Any, unit: str = "") -> None:
         """Keep a result under a name, and glue it, so that prose can quote it as ``{glue:text}``.

@@ -1,0 +1,100 @@
+"""Verdicts follow from measurements: change one, and the verdict turns."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import ROOT
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lowdose_utils import ledger, publish
+
+CLAIM = {
+    "id": "primer.axis",
+    "section": "00_scan_to_slice",
+    "criterion": [{"measured": "axis", "is": "within", "bound": [295.25, 296.25]}],
+}
+
+
+def record(**measurements: object) -> dict[str, object]:
+    return {"claims": {"primer.axis": measurements}}
+
+
+def test_a_wrong_measurement_turns_the_verdict() -> None:
+    assert ledger.judge(CLAIM, record(axis=295.8)).outcome == "reproduced"
+    assert ledger.judge(CLAIM, record(axis=290.0)).outcome == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    ("claim", "given_record", "written", "reason"),
+    [
+        (CLAIM, record(), True, "the measurement axis is missing"),
+        (CLAIM, record(axis="nan"), True, "the measurement axis is missing"),
+        (CLAIM, {"claims": {}}, True, "nothing measured"),
+        (CLAIM, None, True, "not run"),
+        (CLAIM, None, False, "section not written"),
+        ({**CLAIM, "criterion": None}, record(axis=295.8), True, "no criterion"),
+    ],
+)
+def test_what_cannot_be_judged_says_why(claim, given_record, written, reason) -> None:
+    verdict = ledger.judge(claim, given_record, written=written)
+    assert verdict.outcome == "not judged"
+    assert reason in verdict.why
+
+
+@given(value=st.floats(-10, 10), bound=st.floats(-10, 10))
+def test_comparisons_are_what_their_names_say(value: float, bound: float) -> None:
+    def holds(comparison: str) -> bool:
+        claim = {**CLAIM, "criterion": [{"measured": "axis", "is": comparison, "bound": bound}]}
+        return ledger.judge(claim, record(axis=value)).outcome == "reproduced"
+
+    assert holds("at least") == (value >= bound) != holds("below")
+    assert holds("at most") == (value <= bound) != holds("above")
+    assert holds("equal") == (value == bound)
+
+
+def test_all_checks_must_hold() -> None:
+    criterion = [{"measured": name, "is": "above", "bound": 0} for name in ("a", "b")]
+    claim = {**CLAIM, "criterion": criterion}
+    assert ledger.judge(claim, record(a=1, b=1)).outcome == "reproduced"
+    assert ledger.judge(claim, record(a=1, b=-1)).outcome == "not reproduced"
+
+
+def test_every_claim_is_complete_and_its_name_is_its_own() -> None:
+    claims = ledger.load_claims()
+    assert len({claim["id"] for claim in claims}) == len(claims)
+    assert len({ledger.anchor(claim["id"]) for claim in claims}) == len(claims)
+    for claim in claims:
+        assert claim["id"].startswith(claim["paper"] + ".")
+        assert all(claim[key] for key in ("title", "where", "reported", "measure", "data", "section"))
+        for check in claim["criterion"] or []:
+            assert check["is"] in ledger._COMPARISONS
+            assert check["measured"] and check["bound"] is not None
+
+
+def test_all_four_papers_are_in_the_ledger() -> None:
+    count = {paper: 0 for paper in ("yang2018", "staniewicz2015", "hendriksen2021", "kuan2020")}
+    for claim in ledger.load_claims():
+        if claim["paper"] in count:
+            count[claim["paper"]] += 1
+    assert count == {"yang2018": 10, "staniewicz2015": 7, "hendriksen2021": 9, "kuan2020": 8}
+
+
+def test_the_page_of_claims_shows_the_verdict_of_a_planted_record(tmp_path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "00_scan_to_slice.md").write_text("")
+    (tmp_path / "book").mkdir()
+    (tmp_path / "book" / "claims.yml").write_text((ROOT / "book" / "claims.yml").read_text(encoding="utf-8"))
+    built = tmp_path / "_build" / "pages" / "quick" / "00_scan_to_slice.json"
+    built.parent.mkdir(parents=True)
+    for axis, outcome in ((295.8, "reproduced"), (290.0, "not reproduced")):
+        built.write_text(json.dumps(record(axis=axis)))
+        entry = publish.ledger_page(tmp_path, "quick").split("`primer.axis`")[1].split("###")[0]
+        assert f">{outcome}</span>" in entry
+        assert 'href="../sections/00_scan_to_slice.html#claim-primer-axis"' in entry
+    built.write_text(json.dumps({"claims": {}}))
+    entry = publish.ledger_page(tmp_path, "quick").split("`primer.axis`")[1].split("###")[0]
+    assert ">not judged</span>: nothing measured" in entry
+    assert "section not written" in publish.ledger_page(tmp_path, "quick").split("`yang2018.phantom`")[1]
