@@ -152,7 +152,7 @@ def _fetch(name: str, dataset: Dataset, store: Store, progress: bool, stop: thre
             f"{path} ({dataset.title})",
             found=problem,
             expected="the file, fetched by hand",
-            way_out=f"1. Visit {dataset.page} . {dataset.how} 2. Put it in the folder {path.parent} under "
+            way_out=f"1. Visit {dataset.page} : {dataset.how} 2. Put it in the folder {path.parent} under "
             f"the name {path.name} . 3. Run again. Its hash is recorded at first use and checked ever after "
             f"(to change to another version on purpose, remove its line from {store.first_use_path} ).",
         )

@@ -185,7 +185,7 @@ def registry_dir() -> Path:
 def data_dir() -> Path:
     """The folder of the data: ``LOWDOSE_DATA_DIR``, or else the user's cache folder."""
     named = os.environ.get("LOWDOSE_DATA_DIR")
-    return Path(named).expanduser().absolute() if named else Path(pooch.os_cache("lowdose"))
+    return Path(named).expanduser().resolve() if named else Path(pooch.os_cache("lowdose"))
 
 
 def datasets(*, store: Store | None = None) -> dict[str, Dataset]:
