@@ -1,0 +1,52 @@
+"""The book's Sphinx side: how outputs become html, and what the theme must not load."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from docutils import nodes
+    from myst_nb.core.render import MimeData, NbElementRenderer
+    from sphinx.application import Sphinx
+
+RECORD = "application/vnd.lowdose.record+json"
+
+
+class RecordRenderer:
+    """MyST-NB plugin: the run record stays out of sight, and a picture brings its own alternative text.
+
+    Registered as the entry point ``myst_nb.mime_renderers``. A picture's text is in the output's metadata
+    (`lowdose_utils.figures.Picture`), where MyST-NB itself would look only at the cell's.
+    """
+
+    mime_priority_overrides: ClassVar[Sequence[tuple[str, str, int | None]]] = ()
+
+    @staticmethod
+    def handle_mime(renderer: NbElementRenderer, data: MimeData, inline: bool) -> list[nodes.Element] | None:
+        """Give the nodes of an output, or None to leave it to MyST-NB."""
+        if data.mime_type == RECORD:
+            return []
+        alt = data.output_metadata.get("image/png", {}).get("alt")
+        if data.mime_type != "image/png" or not alt:
+            return None
+        images: list[nodes.Element] = renderer.render_image(data)
+        for image in images:
+            image["alt"] = alt
+        return images
+
+
+def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Take sphinx-thebe's files off a page: Jupyter Book always adds them, twice, which is a script error."""
+    for kind in ("script_files", "css_files"):
+        context[kind] = [
+            file
+            for file in context.get(kind, [])
+            if "thebe" not in f"{file.filename}{file.attributes.get('body', '')}".lower()
+        ]
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Sphinx extension: late, so that what others add is there to be taken away."""
+    app.connect("html-page-context", drop_thebe, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
