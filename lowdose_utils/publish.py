@@ -140,14 +140,16 @@ def data_page() -> str:
             entry.description.strip(),
             "",
         ]
-        facts = [
-            ("Origin", entry.origin),
-            ("Licence", entry.licence),
-            ("Shape", entry.shape),
-            ("Cite", entry.citation),
-        ]
-        facts.append(("DOI", f"[{entry.doi}](https://doi.org/{entry.doi})" if entry.doi else None))
-        for title, text in facts:
+        facts = {
+            "Origin": entry.origin,
+            "Licence": entry.licence,
+            "Shape": entry.shape,
+            "Cite": entry.citation,
+            "DOI": f"[{entry.doi}](https://doi.org/{entry.doi})" if entry.doi else "",
+            "How to get it": entry.how,
+            "In its place": entry.stands_in,
+        }
+        for title, text in facts.items():
             lines += [title, f": {text}", ""] if text else []
     return "\n".join(lines) + "\n"
 

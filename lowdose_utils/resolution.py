@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, optimize, signal, special
+from skimage.measure import find_contours
 
 from lowdose_utils.errors import LowdoseError
 
@@ -147,6 +148,54 @@ def disc_profile(
             way_out="Use a smaller reach.",
         )
     return np.asarray(ndimage.map_coordinates(plane, [rows, columns], order=3).mean(axis=0))
+
+
+def contour_profile(image: npt.ArrayLike, level: float, reach: float, spacing: float = 0.25) -> Floats:
+    """Mean profile across the longest outline of a sample, along its normals, from inside to outside.
+
+    Parameters
+    ----------
+    image : array, shape (row, column)
+        The sample is brighter than what surrounds it.
+    level : float
+        Grey value of the outline, between the two.
+    reach : float
+        Pixels to sample on each side.
+    spacing : float
+        Pixels between samples (give the same to `edge_width`); cubic interpolation.
+
+    Returns
+    -------
+    array, shape (samples,)
+        The median over the outline's points: stretches with something else close by count little.
+
+    Raises
+    ------
+    LowdoseError
+        If there is no outline at that level whose reach stays inside the image.
+
+    Notes
+    -----
+    Outline and normals come from a copy smoothed by 2 px, so that noise does not draw the line along which
+    its own edge is then averaged.
+    """
+    plane = np.asarray(image, dtype=np.float64)
+    smooth = ndimage.gaussian_filter(plane, 2)
+    outlines = find_contours(smooth, level)
+    points = max(outlines, key=len) if outlines else np.empty((0, 2))
+    slope = np.stack([ndimage.map_coordinates(g, points.T, order=1) for g in np.gradient(smooth)], axis=-1)
+    steep = np.linalg.norm(slope, axis=1, keepdims=True)
+    normals = -slope / np.maximum(steep, 1e-30)  # down the slope: outwards
+    away = np.arange(-reach, reach + spacing / 2, spacing)
+    rows, columns = (points[:, axis, None] + away * normals[:, axis, None] for axis in (0, 1))
+    if not len(points) or not _covers(plane.shape, rows, columns):
+        raise LowdoseError(
+            "level",
+            found=f"{level:g}, with {len(points)} points of an outline in shape {plane.shape}",
+            expected="an outline that stays farther than its reach from the image's border",
+            way_out="Choose a level between sample and surroundings, or a smaller reach.",
+        )
+    return np.asarray(np.median(ndimage.map_coordinates(plane, [rows, columns], order=3), axis=0))
 
 
 def _covers(shape: tuple[int, ...], rows: Floats, columns: Floats) -> bool:

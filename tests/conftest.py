@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,3 +34,44 @@ def real_data() -> Callable[[str], Path]:
         return folder / name
 
     return find
+
+
+def copy_of_the_book(folder: Path) -> Path:
+    """The files that a commit of the working tree would hold, in a folder with a space in its name."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    root = folder / "a book"
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, root / name)
+    return root
+
+
+def snakemake(root: Path, *arguments: str) -> list[str]:
+    """The command that `make book` runs, at the preset `smoke`."""
+    options = ["--cores", "all", "--config", "preset=smoke", "--quiet", "host", "progress", "rules", "reason"]
+    options += ["--rerun-incomplete", "--nolock", "--keep-going"]
+    return [sys.executable, "-m", "snakemake", "--directory", str(root), *options, *arguments]
+
+
+def book_environment() -> dict[str, str]:
+    """The environment of a build: the real files if they are at hand, a locale that is not English."""
+    folder = data_folder()
+    data = {"LOWDOSE_DATA_DIR": str(folder)} if folder else {}
+    return {**os.environ, **data, "LANG": "de_DE.UTF-8", "LC_ALL": "de_DE.UTF-8"}
+
+
+@pytest.fixture(scope="session")
+def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the book, built at the preset `smoke`; gives its folder. The html is under `_build/html`."""
+    root = copy_of_the_book(tmp_path_factory.mktemp("built"))
+    done = subprocess.run(
+        snakemake(root), cwd=root, capture_output=True, text=True, env=book_environment(), check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root

@@ -37,7 +37,9 @@ def test_every_requirement_of_the_package_is_in_the_lock_at_a_version_it_allows(
         requirement = Requirement(text)
         version = lock.get(canonical(requirement.name))
         assert version is not None, f"{requirement.name} is not in requirements.lock"
-        assert requirement.specifier.contains(version), f"the lock has {requirement.name} {version}, not {text}"
+        assert requirement.specifier.contains(version), (
+            f"the lock has {requirement.name} {version}, not {text}"
+        )
 
 
 def test_the_conda_environment_has_the_versions_of_the_lock_and_tomopy() -> None:

@@ -5,6 +5,7 @@ the rest. A file that is at hand and right is used as it lies, without a write a
 """
 
 from lowdose_utils.data.download import Patience
+from lowdose_utils.data.fallback import choose
 from lowdose_utils.data.fetching import fetch, fetch_all, fetch_dataset
 from lowdose_utils.data.registry import Dataset, Registry, Store, data_dir, datasets, registry_dir
 from lowdose_utils.data.report import Checked, format_list, is_available, provenance, verify
@@ -15,6 +16,7 @@ __all__ = [
     "Patience",
     "Registry",
     "Store",
+    "choose",
     "data_dir",
     "datasets",
     "fetch",

@@ -1,0 +1,1 @@
+"""Side-by-side speed and accuracy against peers."""

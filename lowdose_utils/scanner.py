@@ -1,0 +1,75 @@
+"""A simulated scanner: line integrals in, a scan with counts, flat and dark fields out."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from lowdose_utils.acquire import Rng, poisson_counts
+from lowdose_utils.errors import LowdoseError
+from lowdose_utils.readers import Scan
+
+
+def simulated_scan(
+    line_integrals: npt.ArrayLike,
+    angles: npt.ArrayLike,
+    *,
+    photons: float,
+    axis: float | None = None,
+    flats: int = 10,
+    darks: int = 10,
+    offset: float = 100.0,
+    read_noise: float = 3.0,
+    unevenness: float = 0.1,
+    rng: Rng = None,
+) -> Scan:
+    """Scan a known object with Poisson counts, an uneven beam, a dark level and electronic noise.
+
+    Parameters
+    ----------
+    line_integrals : array, shape (angle, column) or (angle, row, column)
+        Attenuation along each ray, without unit (Beer-Lambert: transmission is ``exp(-line_integral)``).
+    angles : array, shape (angle,)
+        Radians.
+    photons : float
+        Mean photons per pixel in the open beam.
+    axis : float, optional
+        Column of the rotation axis, if known.
+    flats, darks : int
+        Repeats of the flat and dark fields.
+    offset, read_noise : float
+        Dark level and electronic noise (standard deviation), in grey values; one photon is one grey value.
+    unevenness : float
+        Share of the beam's intensity by which detector columns differ.
+
+    Returns
+    -------
+    Scan
+        In memory; ``provenance["values"]`` is "counts".
+    """
+    lines = np.asarray(line_integrals, dtype=np.float64)
+    lines = lines[:, None, :] if lines.ndim == 2 else lines
+    if lines.ndim != 3 or photons <= 0:
+        raise LowdoseError(
+            "line_integrals and photons",
+            found=f"shape {lines.shape}, {photons} photons",
+            expected="(angle, column) or (angle, row, column), and a positive number",
+            way_out="Project a phantom first, and say how bright the beam is.",
+        )
+    generator = np.random.default_rng(rng)
+    beam = photons * (1 + unevenness * generator.uniform(-1, 1, (1, 1, lines.shape[2])))
+
+    def exposed(absorption: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        counts = poisson_counts(absorption, beam, generator)
+        return (counts + offset + read_noise * generator.standard_normal(counts.shape)).astype(np.float32)
+
+    nothing = np.zeros((1, *lines.shape[1:]))
+    dark_noise = read_noise * generator.standard_normal((darks, *lines.shape[1:]))
+    return Scan(
+        projections=exposed(lines),
+        angles=np.asarray(angles, dtype=np.float64),
+        flats=exposed(np.repeat(nothing, flats, axis=0)),
+        darks=(offset + dark_noise).astype(np.float32),
+        axis=axis,
+        provenance={"values": "counts", "notes": "simulated"},
+    )

@@ -1,0 +1,147 @@
+"""The whole way from sources to html, and that it goes on where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ROOT, book_environment, copy_of_the_book, snakemake
+
+from lowdose_utils import ledger, notebook, publish
+from lowdose_utils.record import read_record
+
+
+def build(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        snakemake(root, *arguments),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=book_environment(),
+        check=False,
+    )
+
+
+def times(root: Path) -> dict[str, int]:
+    files = [*root.glob("_build/pages/smoke/*"), root / "_build" / "html" / "index.html"]
+    return {path.name: path.stat().st_mtime_ns for path in files}
+
+
+def test_every_section_leaves_a_page_a_record_and_html(built_book) -> None:
+    for section in notebook.sections(ROOT):
+        page = built_book / "_build" / "pages" / "smoke" / f"{section}.ipynb"
+        record = json.loads(page.with_suffix(".json").read_text())
+        executed = json.loads(page.read_text())
+        assert read_record(executed) == record
+        assert record["parameters"] == {
+            **notebook.defaults(notebook.source_notebook(section, ROOT)),
+            **notebook.parameters(section, "smoke", {}, ROOT),
+        }
+        assert record["results"]
+        assert (built_book / "_build" / "html" / "sections" / f"{section}.html").exists()
+        assert len(page.read_bytes()) < 2_000_000
+
+
+def test_no_page_holds_a_path_of_this_machine(built_book) -> None:
+    for path in [*built_book.glob("_build/pages/smoke/*"), *built_book.rglob("_build/html/**/*.html")]:
+        text = path.read_text(encoding="utf-8")
+        for machine in (str(built_book), str(ROOT), str(Path.home()) + "/"):
+            assert machine not in text, path
+
+
+def test_the_ledger_links_to_anchors_that_exist(built_book) -> None:
+    html = built_book / "_build" / "html"
+    links = re.findall(r'href="(\.\./sections/[^"]+)"', (html / "generated" / "claims.html").read_text())
+    anchored = [link for link in links if "#claim-" in link]
+    assert anchored
+    for link in anchored:
+        page, _, anchor = link.partition("#")
+        assert f'id="{anchor}"' in (html / "generated" / page).resolve().read_text(), link
+
+
+def test_the_ledger_shows_every_claim(built_book) -> None:
+    page = (built_book / "book" / "generated" / "claims.md").read_text()
+    for claim in ledger.load_claims():
+        assert f"`{claim['id']}`" in page
+
+
+def test_a_second_run_changes_nothing(built_book) -> None:
+    before = times(built_book)
+    assert build(built_book).returncode == 0
+    assert times(built_book) == before
+
+
+def test_a_comment_in_the_presets_runs_nothing_again(built_book) -> None:
+    presets = built_book / "notebooks" / "presets.yml"
+    presets.write_text("# a remark\n" + presets.read_text())
+    shown = build(built_book, "--dry-run").stdout
+    assert "rule section" not in shown
+
+
+def test_a_broken_reference_fails_and_the_last_good_book_stays(built_book) -> None:
+    page = built_book / "book" / "limits.md"
+    good, before = page.read_text(), times(built_book)
+    page.write_text(good + "\nSee {ref}`nowhere-at-all`.\n")
+    done = build(built_book)
+    page.write_text(good)
+    assert done.returncode != 0
+    assert "nowhere-at-all" in done.stdout + done.stderr
+    assert times(built_book) == before
+
+
+def test_a_missing_input_is_named(built_book) -> None:
+    shutil.move(built_book / "_config.yml", built_book / "kept.yml")
+    done = build(built_book)
+    shutil.move(built_book / "kept.yml", built_book / "_config.yml")
+    assert done.returncode != 0
+    assert "_config.yml is missing" in done.stdout + done.stderr
+
+
+def test_an_unknown_preset_is_refused(built_book) -> None:
+    done = build(built_book, "--config", "preset=fast")
+    assert done.returncode != 0
+    assert "no preset fast" in done.stdout + done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [4.0, 9.0])
+def test_a_killed_build_goes_on_and_never_shows_half_a_page(tmp_path, seconds) -> None:
+    root = copy_of_the_book(tmp_path)
+    pages = [f"_build/pages/smoke/{section}.ipynb" for section in notebook.sections(root)]
+    running = subprocess.Popen(
+        snakemake(root, *pages), cwd=root, env=book_environment(), start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    time.sleep(seconds)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    for page in root.glob("_build/pages/smoke/[!.]*.ipynb"):
+        read_record(json.loads(page.read_text()))  # whole, or not there
+    done = build(root, *pages)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for page in pages:
+        read_record(json.loads((root / page).read_text()))
+
+
+def test_a_slurm_profile_passes_a_dry_run(built_book) -> None:
+    profile = built_book / "profiles" / "slurm"
+    done = build(built_book, "--profile", str(profile), "--executor", "dryrun", "--forceall")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert yaml.safe_load((profile / "config.yaml").read_text())["executor"] == "slurm"
+
+
+def test_the_contents_list_the_sections_that_exist() -> None:
+    contents = (ROOT / "book" / "_toc.yml").read_text()
+    assert re.findall(r"sections/(\w+)", contents) == notebook.sections(ROOT)
+
+
+def test_the_readme_table_is_the_one_that_the_records_give() -> None:
+    assert publish.sections_table(ROOT) in (ROOT / "README.md").read_text(encoding="utf-8")
