@@ -483,6 +483,19 @@ def test_a_first_use_is_recorded_and_checked_ever_after(
     assert litter(store.folder) == ["first_use.txt"]
 
 
+def test_the_first_record_holds_and_none_is_lost(make_store: MakeStore) -> None:
+    store = make_store(files=["scan/a.h5"], status="manual", how="-")
+    names = [f"scan/file {i} é" for i in range(24)]
+    threads = [threading.Thread(target=store.record, args=(name, sha256(name.encode()))) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.first_use() == {name: sha256(name.encode()) for name in names}
+    assert store.record(names[0], sha256(b"later")) == sha256(names[0].encode())
+    assert store.first_use()[names[0]] == sha256(names[0].encode())
+
+
 def test_a_login_page_is_not_taken_for_data(server: Loopback, make_store: MakeStore) -> None:
     url = server.serve("/a.h5", body(b"\n<!DOCTYPE html><title>Log in</title>"))
     store = make_store(
