@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import ndimage, special
 from skimage.transform import iradon
 
-from lowdose_utils import acquire, correct, measure
+from lowdose_utils import acquire, correct, measure, resolution
 from lowdose_utils.errors import LowdoseError
 
 few = settings(max_examples=20, deadline=None)
@@ -244,3 +244,21 @@ def test_the_standard_error_of_the_slope_covers_the_scatter():
 def test_bad_input_is_named(call):
     with pytest.raises(LowdoseError, match=r"found .*; expected "):
         call()
+
+
+@pytest.mark.parametrize("sigma", [1.0, 2.0])
+def test_the_outline_of_a_blurred_ellipse_has_the_width_of_the_blur(sigma: float) -> None:
+    y, x = np.mgrid[:400, :400] - 199.5
+    sharp = ((x / 120) ** 2 + (y / 90) ** 2 < 1).astype(float)
+    blurred = ndimage.gaussian_filter(sharp, sigma)
+    profile = resolution.contour_profile(blurred, 0.5, reach=8, spacing=0.25)
+    # 10 to 90 % of a step blurred by sigma; sampled at points, so no blur by the pixel comes on top
+    assert measure.edge_width(profile, 0.25).width == pytest.approx(2.5631 * sigma, rel=0.03)
+
+
+def test_an_image_without_an_outline_at_the_level_is_refused() -> None:
+    with pytest.raises(LowdoseError, match="level"):
+        resolution.contour_profile(np.zeros((32, 32)), 0.5, reach=4)
+    with pytest.raises(LowdoseError, match="reach"):
+        disc = np.pad(np.ones((20, 20)), 3)
+        resolution.contour_profile(disc, 0.5, reach=8)
