@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -14,7 +15,7 @@ from typing import Any
 
 from lowdose_utils import data
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.files import write_text
+from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.ledger import Verdict, anchor, judge, load_claims, short
 from lowdose_utils.notebook import PRESETS, sections
 from lowdose_utils.record import fingerprint
@@ -36,6 +37,23 @@ def recorded_runs(root: Path) -> list[dict[str, Any]]:
     """The records kept in the repository, in the order of section, preset and device."""
     kept = [json.loads(path.read_text(encoding="utf-8")) for path in root.glob("book/recorded_runs/*.json")]
     return sorted(kept, key=lambda r: (r["section"], PRESETS.index(r["parameters"]["preset"]), r["device"]))
+
+
+def front_picture(root: Path, preset: str) -> bytes:
+    """The picture of the cell tagged ``front-picture``: the book's front page and the README show it."""
+    for section in sections(root):
+        page = json.loads(
+            (root / "_build" / "pages" / preset / f"{section}.ipynb").read_text(encoding="utf-8")
+        )
+        for cell in page["cells"]:
+            if "front-picture" in cell["metadata"].get("tags", []):
+                return base64.b64decode(cell["outputs"][0]["data"]["image/png"])
+    raise LowdoseError(
+        "picture of the front page",
+        found="no cell tagged front-picture",
+        expected="one in some section",
+        way_out="Tag the cell that draws it.",
+    )
 
 
 def _best_run(section: str, runs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -192,6 +210,8 @@ def write_pages(root: Path, preset: str) -> None:
     write_text(generated / "claims.md", ledger_page(root, preset))
     write_text(generated / "data.md", data_page())
     write_text(generated / "colophon.md", colophon_page(root, preset))
+    with atomic_path(generated / "front.png") as picture:
+        picture.write_bytes(front_picture(root, preset))
     for name in sections(root):
         write_text(generated / f"frame_{name}.md", frame_page(root, name))
     target = root / "book" / "sections"
@@ -288,5 +308,7 @@ def keep_record(root: Path, section: str, preset: str) -> Path:
     kind = "gpu" if record["run"]["peak_gpu_memory_mib"] else "cpu"
     target = root / "book" / "recorded_runs" / f"{section}-{preset}-{kind}.json"
     write_text(target, source.read_text(encoding="utf-8"))
+    with atomic_path(root / "book" / "recorded_runs" / "front.png") as picture:
+        picture.write_bytes(front_picture(root, preset))
     write_readme(root)
     return target
