@@ -610,3 +610,26 @@ def test_the_list_shows_every_dataset_with_its_status(tmp_path: Path) -> None:
     for entry in REGISTRY.datasets.values():
         assert entry.status in lines[entry.name] and entry.title in lines[entry.name]
     assert str(tmp_path) in table
+
+
+def test_a_wish_for_simulated_data_touches_neither_disk_nor_network(make_store: MakeStore) -> None:
+    store = make_store(("scan/scan.h5", sha256(CONTENT), "http://127.0.0.1:9/never"))
+    assert data.choose("scan", "simulated", store=store) == "simulated"
+    assert not store.folder.exists()
+
+
+def test_auto_takes_the_real_data_if_they_can_be_had(server: Loopback, make_store: MakeStore) -> None:
+    url = server.serve("/scan.h5", body(CONTENT))
+    store = make_store(("scan/scan.h5", sha256(CONTENT), url))
+    assert data.choose("scan", "auto", store=store) == "real"
+    assert data.choose("scan", "real", store=store) == "real"
+
+
+def test_auto_falls_back_and_says_why_but_real_insists(
+    make_store: MakeStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = make_store(("scan/scan.h5", sha256(CONTENT), "http://127.0.0.1:9/nobody-listens"))
+    assert data.choose("scan", "auto", store=store) == "simulated"
+    assert "scan cannot be had" in capsys.readouterr().out
+    with pytest.raises(LowdoseError, match="nobody-listens"):
+        data.choose("scan", "real", store=store)

@@ -21,7 +21,7 @@ def choose(
         Name in the registry; fetched if it is not at hand.
     wish : {"auto", "real", "simulated"}
         ``"real"`` insists, ``"simulated"`` touches neither disk nor network, ``"auto"`` falls back if the
-        dataset cannot be had, after one try of each address, and prints why.
+        dataset cannot be had, after one try of each address, and says so.
 
     Raises
     ------
@@ -37,7 +37,9 @@ def choose(
     once = dataclasses.replace(store, patience=dataclasses.replace(store.patience, attempts=1, timeout=10.0))
     try:
         fetch_dataset(dataset, store=once)
-    except LowdoseError as error:
-        print(f"{dataset} cannot be had, so simulated data take its place. ({error.thing}; {error.way_out})")
+    except LowdoseError:  # its text names folders of this machine, which no page may show
+        print(
+            f"{dataset} cannot be had; simulated data take its place (lowdose data fetch {dataset} says why)"
+        )
         return "simulated"
     return "real"
