@@ -139,7 +139,7 @@ def images(
     limits : (float, float), optional
         Values shown black and white; by default 1 % of all pixels is clipped.
     columns : int, optional
-        Panels in a row, by default up to four.
+        Panels in a row; by default up to three, and four in a square.
     width : float
         Of the figure in inches.
 
@@ -157,12 +157,12 @@ def images(
         )
     plain = [_image(panel, f"panel {title!r}") for panel, title in zip(panels, titles, strict=True)]
     low, high = limits or _limits(plain)
-    across = min(columns or 4, len(plain))
+    across = min(columns or (2 if len(plain) == 4 else 3), len(plain))
     down = -(-len(plain) // across)
     aspect = max(panel.shape[0] / panel.shape[1] for panel in plain)
     with rc_context(LOOK):
         size = (width, (width * 0.92 / across * aspect + 0.3) * down)
-        figure = Figure(figsize=size, layout="constrained")
+        figure = Figure(figsize=size, layout="compressed")
         grid = figure.subplots(down, across, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
@@ -227,7 +227,7 @@ def show(figure: Figure, alt: str) -> Shown:
         What a person who cannot see it should know: what is shown, and what is to be seen in it.
     """
     buffer, small = io.BytesIO(), io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white")
+    figure.savefig(buffer, format="png", dpi=DPI, facecolor="white", bbox_inches="tight", pad_inches=0.05)
     # 256 colours hold every grey level and the palette, at about half of the bytes.
     Image.open(buffer).convert("RGB").quantize(256).save(small, "png", optimize=True)
     return Shown("image/png", _base64(small), _text(alt))

@@ -3,6 +3,8 @@ document.addEventListener("DOMContentLoaded", () => {
   for (const control of document.querySelectorAll("button[aria-label], summary[aria-label]")) {
     if (control.innerText.trim()) control.removeAttribute("aria-label");
   }
+  // Docutils calls the bibliography a list, whose children are then not list items.
+  for (const list of document.querySelectorAll(".citation-list[role]")) list.removeAttribute("role");
   // Font Awesome titles the icons of the theme switch after the page has loaded; the button has its own name.
   for (const button of document.querySelectorAll(".theme-switch-button")) {
     const hush = () => {

@@ -1,0 +1,145 @@
+"""The book's figures keep grey values comparable, carry their text, and refuse what cannot be shown."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from IPython.core.formatters import DisplayFormatter
+from PIL import Image
+
+from lowdose_utils import figures
+from lowdose_utils.errors import LowdoseError
+
+RAMP = np.linspace(0.0, 1.0, 40 * 60).reshape(40, 60)
+TEXT = "A ramp from black to white."
+
+
+def pixels(shown: figures.Shown) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.content))).convert("RGB")).astype(int)
+
+
+def test_all_panels_share_one_grey_scale() -> None:
+    figure = figures.images([RAMP, 2 * RAMP, torch.from_numpy(3 * RAMP)], ["a", "b", "c"], unit="1/cm")
+    scales = {axes.images[0].get_clim() for axes in figure.axes if axes.images}
+    assert len(scales) == 1
+    low, high = scales.pop()
+    assert 0 <= low < 0.1 and 2.5 < high <= 3
+
+
+def test_given_limits_hold_and_the_colour_bar_names_the_unit() -> None:
+    figure = figures.images([RAMP], ["a"], unit="attenuation (1/cm)", limits=(-1.0, 2.0))
+    assert figure.axes[0].images[0].get_clim() == (-1.0, 2.0)
+    assert figure.axes[-1].get_ylabel() == "attenuation (1/cm)"
+
+
+def test_scale_bar_is_as_long_as_it_says() -> None:
+    figure = figures.images([np.zeros((50, 300))], ["a"], unit="1", pixel_size=1e-6)
+    axes = figure.axes[0]
+    assert axes.texts[0].get_text() == "100 µm"
+    assert axes.patches[0].get_width() == pytest.approx(100)
+
+
+@given(st.floats(1e-9, 10.0))
+@settings(deadline=None, max_examples=50)
+def test_scale_bars_fill_a_reasonable_part_of_the_width(extent: float) -> None:
+    length, label = figures.nice_length(extent)
+    assert extent / 7.6 < length <= extent / 3 * 1.000001
+    assert re.fullmatch(r"(1|2|5)(0|00)? (m|mm|µm|nm|pm)", label)
+
+
+def test_picture_is_small_opaque_and_white_around() -> None:
+    noise = np.random.default_rng(0).normal(size=(4, 400, 400))
+    shown = figures.show(figures.images(list(noise), list("abcd"), unit="1"), TEXT)
+    image = Image.open(io.BytesIO(base64.b64decode(shown.content)))
+    assert "transparency" not in image.info and image.mode == "P"
+    assert image.width <= 8.2 * figures.DPI
+    assert len(shown.content) < 800_000
+    assert (pixels(shown)[0, 0] == 255).all()
+
+
+def test_grey_values_stay_grey_and_in_order() -> None:
+    ramp = np.tile(np.arange(256.0), (64, 1))
+    drawn = pixels(figures.show(figures.images([ramp], [""], unit="1", limits=(0.0, 255.0)), TEXT))
+    row = drawn[len(drawn) // 2]
+    spread = row.max(axis=1) - row.min(axis=1)
+    picture = row[: np.flatnonzero(row[:, 0] >= 250)[-1]]
+    assert spread.max() <= 2
+    dark = np.flatnonzero(picture[:, 0] < 5)[0]
+    rising = picture[dark : dark + 600, 0]
+    assert (np.diff(rising[: np.argmax(rising)]) >= -2).all()
+
+
+def test_text_reaches_the_notebook_beside_the_picture() -> None:
+    shown = figures.show(figures.curves({"a": ([1, 2], [1, 2])}, x_label="x", y_label="y"), TEXT)
+    data, metadata = DisplayFormatter().format(shown)
+    assert base64.b64decode(data["image/png"]).startswith(b"\x89PNG")
+    assert data["text/plain"] == TEXT
+    assert metadata["image/png"]["alt"] == TEXT
+
+
+def test_curves_differ_in_more_than_colour() -> None:
+    x = np.arange(1, 6)
+    figure = figures.curves(
+        {"one": (x, x), "two": (x, 2 * x, 0.1 * x)},
+        theory={"law": (x, x**0.5)},
+        x_label="dose (1)",
+        y_label="noise (1/cm)",
+        log="xy",
+    )
+    axes = figure.axes[0]
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    named = {text.get_text() for text in axes.get_legend().get_texts()}
+    assert named == {"one", "two", "law"}
+    markers = [line.get_marker() for line in axes.lines if line.get_marker() in figures.MARKERS]
+    assert len(set(markers)) == 2
+    assert any(line.get_linestyle() == "--" for line in axes.lines)
+
+
+def test_slider_shows_both_pixel_for_pixel_on_one_scale() -> None:
+    shown = figures.slider(
+        RAMP,
+        RAMP / 2,
+        names=("full", "half & half"),
+        alt=(TEXT, "The ramp, half as bright."),
+        limits=(0.0, 1.0),
+    )
+    uris = re.findall(r'src="data:image/png;base64,([^"]+)"', shown.content)
+    first, second = (np.asarray(Image.open(io.BytesIO(base64.b64decode(uri)))) for uri in uris)
+    assert first.shape == second.shape == RAMP.shape
+    np.testing.assert_allclose(first, RAMP * 255, atol=0.51)
+    np.testing.assert_allclose(second, RAMP * 127.5, atol=0.51)
+    assert f'alt="{TEXT}"' in shown.content
+    assert "half &amp; half" in shown.content
+
+
+@pytest.mark.parametrize(
+    ("make", "thing"),
+    [
+        (lambda: figures.images([RAMP], ["a", "b"], unit="1"), "titles"),
+        (lambda: figures.images([], [], unit="1"), "titles"),
+        (lambda: figures.images([np.zeros((2, 3, 4))], ["a"], unit="1"), "panel 'a'"),
+        (lambda: figures.images([np.full((4, 4), np.nan)], ["a"], unit="1"), "panel 'a'"),
+        (lambda: figures.show(figures.curves({"a": ([1], [1])}, x_label="x", y_label="y"), "x.png"), "alt"),
+        (lambda: figures.slider(RAMP, RAMP[1:], names=("a", "b"), alt=(TEXT, TEXT)), "after"),
+        (
+            lambda: figures.slider(
+                np.random.default_rng(0).normal(size=(600, 600)),
+                np.zeros((600, 600)),
+                names=("a", "b"),
+                alt=(TEXT, TEXT),
+            ),
+            "before",
+        ),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_by_name(make, thing: str) -> None:
+    with pytest.raises(LowdoseError) as refused:
+        make()
+    assert refused.value.thing == thing
