@@ -1,0 +1,69 @@
+"""The page of claims: what the papers report, what was measured here, and the verdict."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lowdose_utils.ledger import Verdict, anchor, judge, load_claims, short
+from lowdose_utils.notebook import sections
+from lowdose_utils.publish.runs import best_run, recorded_runs, records, run_label
+from lowdose_utils.record import fingerprint
+
+
+def _verdict_cell(verdict: Verdict) -> str:
+    kind = verdict.outcome.replace(" ", "-")
+    return f'<span class="verdict-{kind}">{verdict.outcome}</span>: {verdict.why}'
+
+
+def ledger_page(root: Path, preset: str) -> str:
+    """The page of claims: for each the paper's figure, this build's, the best recorded run's, the verdict."""
+    built, runs = records(root, preset), recorded_runs(root)
+    claims = load_claims(root / "book" / "claims.yml")
+    written = sections(root)
+    verdicts = {c["id"]: judge(c, built.get(c["section"]), written=c["section"] in written) for c in claims}
+    counts = Counter(verdict.outcome for verdict in verdicts.values())
+    lines = [
+        "# The ledger of claims",
+        "",
+        f"This build ran at the preset `{preset}`. Of {len(claims)} claims, {counts['reproduced']} were "
+        f"reproduced, {counts['not reproduced']} were not, {counts['not judged']} could not be judged. "
+        "Each verdict follows from a criterion that is data (`book/claims.yml`) and from the measurement of "
+        "a run; nobody writes it.",
+        "",
+    ]
+    for paper in dict.fromkeys(claim["paper"] for claim in claims):
+        own = [claim for claim in claims if claim["paper"] == paper]
+        lines += [f"## {own[0]['paper_title']}", ""]
+        for claim in own:
+            lines += _claim_entry(claim, verdicts[claim["id"]], claim["section"] in built, runs, root)
+    return "\n".join(lines) + "\n"
+
+
+def _claim_entry(
+    claim: Mapping[str, Any], verdict: Verdict, built: bool, runs: list[dict[str, Any]], root: Path
+) -> list[str]:
+    """One claim as a small definition list; raw links lead to anchors that the run left in the page."""
+    best = best_run(claim["section"], runs)
+    entry = [f"### {claim['title']}", "", f"`{claim['id']}`", ""]
+    rows = [("Reported", f"{claim['reported']} ({claim['where']})"), ("Measured here", claim["measure"])]
+    rows += [("Data", claim["data"]), ("This build", _verdict_cell(verdict))]
+    if best is not None and claim.get("criterion"):
+        stale = (
+            ""
+            if best["inputs"] == fingerprint(claim["section"], root)
+            else "; made before the latest change of the code"
+        )
+        rows.append(("Best recorded run", f"{_verdict_cell(judge(claim, best))} ({run_label(best)}{stale})"))
+    if built:
+        judged = f"#{anchor(claim['id'])}" if verdict.outcome != "not judged" else ""
+        rows.append(("Cell", f'<a href="../sections/{claim["section"]}.html{judged}">{claim["section"]}</a>'))
+    for name, text in rows:
+        entry += [f"{name}", f": {text}", ""]
+    if "table" in claim:
+        head, body = claim["table"]["columns"], claim["table"]["rows"]
+        entry += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
+        entry += ["| " + " | ".join(short(value) for value in row) + " |" for row in body] + [""]
+    return entry

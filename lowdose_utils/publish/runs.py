@@ -1,0 +1,56 @@
+"""What runs left: the records of this build, those kept in the repository, the front picture."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lowdose_utils.errors import LowdoseError
+from lowdose_utils.notebook import PRESETS, sections
+
+
+def records(root: Path, preset: str) -> dict[str, dict[str, Any]]:
+    """The records of this build's sections, by name."""
+    found = {}
+    for section in sections(root):
+        path = root / "_build" / "pages" / preset / f"{section}.json"
+        if path.exists():
+            found[section] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def recorded_runs(root: Path) -> list[dict[str, Any]]:
+    """The records kept in the repository, in the order of section, preset and device."""
+    kept = [json.loads(path.read_text(encoding="utf-8")) for path in root.glob("book/recorded_runs/*.json")]
+    return sorted(kept, key=lambda r: (r["section"], PRESETS.index(r["parameters"]["preset"]), r["device"]))
+
+
+def best_run(section: str, runs: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The recorded run with the largest preset."""
+    own = [run for run in runs if run["section"] == section]
+    return max(own, key=lambda run: PRESETS.index(run["parameters"]["preset"]), default=None)
+
+
+def run_label(run: Mapping[str, Any]) -> str:
+    made = run["run"]
+    return f"preset {run['parameters']['preset']}, {run['device']}, {made['date']}, commit {made['commit']}"
+
+
+def front_picture(root: Path, preset: str) -> bytes:
+    """The picture of the cell tagged ``front-picture``: the book's front page and the README show it."""
+    for section in sections(root):
+        page = json.loads(
+            (root / "_build" / "pages" / preset / f"{section}.ipynb").read_text(encoding="utf-8")
+        )
+        for cell in page["cells"]:
+            if "front-picture" in cell["metadata"].get("tags", []):
+                return base64.b64decode(cell["outputs"][0]["data"]["image/png"])
+    raise LowdoseError(
+        "picture of the front page",
+        found="no cell tagged front-picture",
+        expected="one in some section",
+        way_out="Tag the cell that draws it.",
+    )

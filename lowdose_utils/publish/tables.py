@@ -1,0 +1,120 @@
+"""Pages and tables that follow from records and registry: frames, data, colophon, README."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lowdose_utils import data
+from lowdose_utils.files import write_text
+from lowdose_utils.ledger import load_claims
+from lowdose_utils.notebook import sections
+from lowdose_utils.publish.runs import recorded_runs, records
+
+README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of sections -->")
+
+
+def frame_page(root: Path, section: str) -> str:
+    """What a section takes, preset by preset, from recorded runs: the top of its page includes it."""
+    own = [run for run in recorded_runs(root) if run["section"] == section]
+    lines = ["| preset | seconds | memory (MiB) | device | data |", "|" + " --- |" * 5]
+    for run in own:
+        used = "; ".join(
+            f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for d in run["datasets"]
+        )
+        lines.append(
+            f"| {run['parameters']['preset']} | {run['run']['seconds']} | {run['run']['peak_memory_mib']} "
+            f"| {run['device']}, {run['run']['threads']} threads | {used} |"
+        )
+    return "\n".join(lines) + "\n" if own else "No run of this section has been recorded yet.\n"
+
+
+def data_page() -> str:
+    """The page of datasets, from the registry."""
+    lines = [
+        "# Data",
+        "",
+        "Every dataset that the book uses or can use. *Pinned* files are checked against a hash that this "
+        "repository holds; *first-use* ones, for which nobody has published a hash, against the hash of the "
+        "first download; *manual* ones need a person to fetch them; *unavailable* ones are in no public "
+        "store that we know.",
+        "",
+    ]
+    for name, entry in data.datasets().items():
+        lines += [
+            f"## {entry.title}",
+            "",
+            f"`{name}` · {entry.kind} · {entry.status}",
+            "",
+            entry.description.strip(),
+            "",
+        ]
+        facts = {
+            "Origin": entry.origin,
+            "Licence": entry.licence,
+            "Shape": entry.shape,
+            "Cite": entry.citation,
+            "DOI": f"[{entry.doi}](https://doi.org/{entry.doi})" if entry.doi else "",
+            "How to get it": entry.how,
+            "In its place": entry.stands_in,
+        }
+        for title, text in facts.items():
+            lines += [title, f": {text}", ""] if text else []
+    return "\n".join(lines) + "\n"
+
+
+def colophon_page(root: Path, preset: str) -> str:
+    """The page that says what made this build."""
+    built = records(root, preset)
+    lines = ["# Colophon", "", "What made this build.", ""]
+    lines += [
+        "## Sections",
+        "",
+        "| section | preset | seconds | peak memory (MiB) | device | commit |",
+        "|" + " --- |" * 6,
+    ]
+    for name, record in built.items():
+        run = record["run"]
+        lines.append(
+            f"| [{name}](../sections/{name}.ipynb) | {preset} | {run['seconds']} | {run['peak_memory_mib']} "
+            f"| {record['device']}, {run['threads']} threads | {run['commit']} |"
+        )
+    lines += ["", "## Data used", "", "| section | dataset | kind | SHA-256 |", "|" + " --- |" * 4]
+    for name, record in built.items():
+        for used in record["datasets"]:
+            lines.append(f"| {name} | {used['title']} | {used['kind']} | `{used.get('sha256', 'none')}` |")
+    lines += ["", "## Parameters", ""]
+    for name, record in built.items():
+        lines += [f"### {name}", "", "| parameter | value |", "| --- | --- |"]
+        lines += [f"| `{key}` | `{json.dumps(value)}` |" for key, value in record["parameters"].items()] + [
+            ""
+        ]
+    lines += ["## Software", "", "| package | version |", "| --- | --- |"]
+    used_versions = next(iter(built.values()))["versions"] if built else {}
+    lines += [f"| {package} | {version} |" for package, version in used_versions.items()]
+    return "\n".join(lines) + "\n"
+
+
+def sections_table(root: Path) -> str:
+    """The README's table: sections and, from the recorded runs, what they take at each preset."""
+    runs = recorded_runs(root)
+    papers = {c["section"]: c["paper_title"] for c in load_claims(root / "book" / "claims.yml")}
+    lines = ["| section | paper | data | time, memory and device by preset |", "| --- | --- | --- | --- |"]
+    for name in sections(root):
+        own = [run for run in runs if run["section"] == name]
+        times = "; ".join(
+            f"{r['parameters']['preset']}: {r['run']['seconds']} s, "
+            f"{r['run']['peak_memory_mib']} MiB, {r['device']}"
+            for r in own
+        )
+        used = "; ".join(dict.fromkeys(f"{d['title']} ({d['kind']})" for r in own for d in r["datasets"]))
+        lines.append(f"| [{name}](notebooks/{name}.md) | {papers.get(name, '')} | {used} | {times} |")
+    return "\n".join(lines) + "\n"
+
+
+def write_readme(root: Path) -> None:
+    """Renew the table of sections in README.md."""
+    readme = root / "README.md"
+    before, rest = readme.read_text(encoding="utf-8").split(README_MARKS[0])
+    _, after = rest.split(README_MARKS[1])
+    write_text(readme, before + README_MARKS[0] + sections_table(root) + README_MARKS[1] + after)
