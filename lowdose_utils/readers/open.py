@@ -169,7 +169,7 @@ def _container(path: Path, format: str) -> str:
     asked = suffix if format == "auto" else ("HDF5" if format in LAYOUTS else format.upper())
     if asked == "MAT" and found == "HDF5":
         return "MAT"
-    if found == asked or (asked == "MRC" and not found) or (found and not asked):
+    if (found and asked in (found, "")) or (asked == "MRC" and not found):
         return found or asked
     raise LowdoseError(
         str(path),

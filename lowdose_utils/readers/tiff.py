@@ -13,6 +13,8 @@ import tifffile
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.readers.stack import Content, Options, reading
 
+DEFLATE_LIMIT = 1032  # the best that deflate can do
+
 
 def natural_order(path: Path) -> list[tuple[int, str]]:
     """Sort key under which ``a2.tif`` comes before ``a10.tif``."""
@@ -60,6 +62,7 @@ class Pages:
             _check_end(tiff, self._files[0])
             first = tiff.pages.first
             shape, dtype = first.shape, first.dtype
+            _check_size(first, self._files[0])
         if len(shape) != 2 or dtype is None:
             raise LowdoseError(
                 str(self._files[0]),
@@ -84,7 +87,7 @@ class Pages:
         return out
 
     def _image(self, tiff: tifffile.TiffFile, page: int, path: Path) -> npt.NDArray[Any]:
-        image = np.asarray(tiff.pages[page].asarray())
+        image = tiff.pages[page]
         if image.shape != self.shape[1:] or image.dtype != self.dtype:
             raise LowdoseError(
                 f"{path}, page {page}",
@@ -92,7 +95,7 @@ class Pages:
                 expected=f"{self.shape[1:]} {self.dtype} as in the first image",
                 way_out="Take the odd image out of the stack.",
             )
-        return image
+        return np.asarray(image.asarray())
 
 
 def _check_end(tiff: tifffile.TiffFile, path: Path) -> None:
@@ -109,6 +112,18 @@ def _check_end(tiff: tifffile.TiffFile, path: Path) -> None:
             str(path),
             found=f"a TIFF that breaks off after {len(tiff.pages)} pages",
             expected="a whole file",
+            way_out="Copy or fetch it again.",
+        )
+
+
+def _check_size(page: tifffile.TiffPage, path: Path) -> None:
+    """Refuse a page that cannot lie in its file, before memory is taken for it: a damaged header."""
+    size, packing = path.stat().st_size, 1 if page.compression == 1 else DEFLATE_LIMIT
+    if page.nbytes > packing * size:
+        raise LowdoseError(
+            str(path),
+            found=f"an image of {page.shape} {page.dtype} in {size} bytes",
+            expected=f"at least {page.nbytes // packing} bytes",
             way_out="Copy or fetch it again.",
         )
 
