@@ -4,6 +4,13 @@
 the rest. A file that is at hand and right is used as it lies, without a write and without the network.
 """
 
+import warnings
+
+with warnings.catch_warnings():
+    # Importing pooch asks for a progress bar of Jupyter's that nobody here shows, and says so on the page.
+    warnings.filterwarnings("ignore", message="IProgress not found")
+    import pooch as pooch
+
 from lowdose_utils.data.download import Patience
 from lowdose_utils.data.fallback import choose
 from lowdose_utils.data.fetching import fetch, fetch_all, fetch_dataset
