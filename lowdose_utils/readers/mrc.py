@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.readers.stack import Content, Options, degrees, reading
+from lowdose_utils.readers.stack import Content, Options, reading
 
 
 def read_mrc(path: Path, options: Options) -> Content:
@@ -62,5 +62,5 @@ def _sidecar(path: Path) -> npt.NDArray[np.float64] | None:
     for beside in (path.with_suffix(".rawtlt"), path.with_suffix(".tlt")):
         if beside.is_file():
             with reading(beside, "one angle in degrees a line"):
-                return degrees(beside.read_text(encoding="utf-8").split(), beside)
+                return np.deg2rad(np.array(beside.read_text(encoding="utf-8").split(), dtype=np.float64))
     return None

@@ -197,24 +197,25 @@ def _angles(
     count: int,
     path: Path,
 ) -> npt.NDArray[np.float64]:
-    if isinstance(given, Mapping):
-        unit = {"deg": np.pi / 180, "rad": 1.0}.get(given.get("unit", ""))
-        if unit is None or set(given) != {"start", "step", "unit"}:
-            raise LowdoseError(
-                "angles",
-                found=dict(given),
-                expected='start, step and unit ("deg" or "rad")',
-                way_out='For example {"start": 0, "step": 0.5, "unit": "deg"}.',
-            )
-        return np.asarray((given["start"] + given["step"] * np.arange(count)) * unit, dtype=np.float64)
     if given is None and found is None:
-        raise LowdoseError(
-            f"angles of {path}",
-            found="none in the file",
-            expected=f"{count}, one for each projection",
-            way_out='Give angles= in radians, or as {"start": 0, "step": 0.5, "unit": "deg"}.',
-        )
-    return np.asarray(found if given is None else given, dtype=np.float64)
+        raise _no_angles(path, count, "none in the file")
+    try:
+        if isinstance(given, Mapping):
+            unit = {"deg": np.pi / 180, "rad": 1.0}[given["unit"]]
+            turned = float(given["start"]) + float(given["step"]) * np.arange(count)
+            return np.asarray(turned * unit, dtype=np.float64)
+        return np.asarray(found if given is None else given, dtype=np.float64)
+    except (TypeError, ValueError, KeyError) as error:
+        raise _no_angles(path, count, given) from error
+
+
+def _no_angles(path: Path, count: int, found: object) -> LowdoseError:
+    return LowdoseError(
+        f"angles of {path}",
+        found=found,
+        expected=f"{count}, one for each projection",
+        way_out='Give angles= in radians, or as {"start": 0, "step": 0.5, "unit": "deg"} (deg or rad).',
+    )
 
 
 def _fields(

@@ -81,7 +81,8 @@ class Scan:
         for name, number, unit in (("pixel_size", self.pixel_size, "m"), ("energy", self.energy, "keV")):
             if number is not None and not 0 < number < np.inf:
                 _refuse(name, number, f"a positive number of {unit}", f"Give {name}= in {unit}, or None.")
-        if self.provenance.setdefault("values", "intensity") not in VALUES:
+        object.__setattr__(self, "provenance", {"values": "intensity", **self.provenance})
+        if self.provenance["values"] not in VALUES:
             _refuse("values", repr(self.provenance["values"]), "one of " + ", ".join(VALUES), "Give values=.")
 
     def __repr__(self) -> str:
@@ -135,9 +136,18 @@ class Scan:
 
         Closing the file stays with this scan.
         """
-        kept = np.atleast_1d(
-            np.arange(len(self.angles))[angles if isinstance(angles, slice) else np.asarray(angles)]
-        )
+        try:
+            kept = np.atleast_1d(
+                np.arange(len(self.angles))[angles if isinstance(angles, slice) else np.asarray(angles)]
+            )
+        except IndexError as error:
+            way_out = "Give a slice, whole numbers or a boolean for each projection."
+            raise LowdoseError(
+                "selected angles",
+                found=error,
+                expected=f"indices into {len(self.angles)} projections",
+                way_out=way_out,
+            ) from error
         projections = self.projections
         if not isinstance(projections, np.ndarray):
             projections = (projections if isinstance(projections, Stack) else Stack(projections)).select(kept)
@@ -154,7 +164,7 @@ class Scan:
 
     def sinograms(self, rows: int | slice = slice(None)) -> npt.NDArray[np.float32]:
         """Read sinograms ``(slice, angle, column)``, float32, of one detector row or a slice of them."""
-        wanted = slice(rows, rows + 1 or None) if isinstance(rows, int) else rows
+        wanted = rows if isinstance(rows, slice) else slice(rows, rows + 1 or None)
         block = np.asarray(self.projections[:, wanted], dtype=np.float32)
         if block.shape[1] == 0:
             way_out = f"The scan has {self.projections.shape[1]} rows, counted from 0."

@@ -239,9 +239,3 @@ class Content:
     values: str = "intensity"
     notes: list[str] = field(default_factory=list)
     close: Callable[[], None] | None = None
-
-
-def degrees(values: npt.ArrayLike, path: Path) -> npt.NDArray[np.float64]:
-    """Angles in degrees, as numbers or bytes of text, to radians."""
-    with reading(path, "angles in degrees"):
-        return np.deg2rad(np.asarray(values, dtype=np.float64).ravel())

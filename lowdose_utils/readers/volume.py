@@ -181,14 +181,14 @@ def _part(volume: Source, keys: tuple[Any, ...], path: Path) -> npt.NDArray[Any]
         )
     wide: list[slice] = []
     for key, size in zip(keys, volume.shape, strict=False):
-        if isinstance(key, int) and not -size <= key < size:
+        if not isinstance(key, slice) and not -size <= key < size:
             raise LowdoseError(
                 str(path), found=f"index {key}", expected=f"{-size} to {size - 1}", way_out="Choose another."
             )
-        wide.append(slice(key % size, key % size + 1) if isinstance(key, int) else key)
+        wide.append(key if isinstance(key, slice) else slice(key % size, key % size + 1))
     with reading(path, f"slices {wide}"):
         block = np.asarray(volume[(*wide, *[slice(None)] * (3 - len(wide)))])
-    return block[tuple(0 if isinstance(key, int) else slice(None) for key in keys)]
+    return block[tuple(slice(None) if isinstance(key, slice) else 0 for key in keys)]
 
 
 def _checked(volume: Any, shape: tuple[int, ...]) -> Iterator[npt.NDArray[Any]]:

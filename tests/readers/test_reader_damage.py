@@ -171,6 +171,8 @@ def test_wrong_arrays(tmp_path, data, theta, word):
         ({"flats": np.zeros(4)}, "flats"),
         ({"darks": "gone.tif"}, r"gone\.tif"),
         ({"angles": [0, 1]}, "angles"),
+        ({"angles": [0, 1, "east"]}, r"angles of .*a\.tif"),
+        ({"angles": {"start": "a", "step": 1, "unit": "deg"}}, "angles"),
     ],
 )
 def test_wrong_options(tmp_path, options, word):

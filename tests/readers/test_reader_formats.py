@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import resource
+import tracemalloc
 
 import h5py
 import mrcfile
@@ -223,7 +223,7 @@ def test_angles_given_as_start_and_step_go_first(tmp_path):
     with read(path, angles={"start": -10, "step": 4, "unit": "deg"}) as scan:
         np.testing.assert_allclose(scan.angles, np.deg2rad(-10 + 4.0 * np.arange(6)))
     for wrong in ({"start": 0, "step": 1}, {"start": 0, "step": 1, "unit": "gon"}):
-        with pytest.raises(LowdoseError, match="start, step and unit"):
+        with pytest.raises(LowdoseError, match=r"a\.h5.*\(deg or rad\)"):
             read(path, angles=wrong)
 
 
@@ -234,14 +234,11 @@ def test_a_scan_larger_than_memory_is_read_by_rows(tmp_path):
         )
         data[:, 500:502] = 9
         f["exchange/theta"] = np.linspace(0, 180, 1001)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tracemalloc.start()
     with read(tmp_path / "a.h5") as scan:
         part = scan.rows(499, 502)
     assert part.projections.shape == (1001, 3, 1440)
     assert [part.projections[:, row].mean() for row in range(3)] == [3, 9, 9]
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    assert grown < 0.1 * data_bytes((1001, 1100, 1440))
-
-
-def data_bytes(shape):
-    return int(np.prod(shape)) * 2
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 0.02 * 1001 * 1100 * 1440 * 2

@@ -58,7 +58,8 @@ def test_select_reads_nothing_and_rows_only_their_part():
 
 def test_sinograms_put_the_slice_first():
     np.testing.assert_array_equal(scan().sinograms(slice(1, 4)), ARRAY[:, 1:4].transpose(1, 0, 2))
-    np.testing.assert_array_equal(scan().sinograms(-1), ARRAY[:, -1:].transpose(1, 0, 2))
+    for row in (-1, np.int64(4)):
+        np.testing.assert_array_equal(scan().sinograms(row), ARRAY[:, -1:].transpose(1, 0, 2))
 
 
 INDEX = {
@@ -130,6 +131,12 @@ def test_rows_outside_are_refused(rows):
         scan().rows(*rows)
     with pytest.raises(LowdoseError, match="rows"):
         scan().sinograms(slice(9, 12))
+
+
+@pytest.mark.parametrize("chosen", [[7], [0.5], np.ones(6, bool), slice(3, 3)])
+def test_projections_that_are_not_there_cannot_be_selected(chosen):
+    with pytest.raises(LowdoseError):
+        scan().select(chosen)
 
 
 def test_repr_is_short_and_close_closes():

@@ -40,7 +40,15 @@ def test_any_volume_comes_back(tmp_path_factory, name, volume):
 def test_parts_attributes_and_overwriting(tmp_path, name):
     path = write_volume(tmp_path / name, np.zeros((20, 2, 2)))
     write_volume(path, VOLUME, pixel_size=2.5e-7, attributes={"method": "fbp", "iterations": 3})
-    for part in (slice(3, 5), 10, -1, (slice(None), 2), (4, slice(1, 5), slice(2, 4)), (1, 2, 3)):
+    for part in (
+        slice(3, 5),
+        10,
+        -1,
+        np.int64(4),
+        (slice(None), 2),
+        (4, slice(1, 5), slice(2, 4)),
+        (1, 2, 3),
+    ):
         np.testing.assert_array_equal(read_volume(path, part), VOLUME[part])
     assert read_volume(path).shape == VOLUME.shape
     marks = read_attributes(path)
