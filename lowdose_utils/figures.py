@@ -22,7 +22,7 @@ from PIL import Image
 from lowdose_utils.device import Array
 from lowdose_utils.errors import LowdoseError
 
-DPI = 110
+DPI = 96  # and 7.2 inches: the width of the book's column, pixel for pixel
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
 MARKERS = "osD^vP*"
 LOOK = {
@@ -122,7 +122,7 @@ def images(
     pixel_size: float | None = None,
     limits: tuple[float, float] | None = None,
     columns: int | None = None,
-    width: float = 8.0,
+    width: float = 7.2,
 ) -> Figure:
     """Draw images side by side on one shared grey scale, so that they can be compared.
 

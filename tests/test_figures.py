@@ -59,7 +59,7 @@ def test_picture_is_small_opaque_and_white_around() -> None:
     shown = figures.show(figures.images(list(noise), list("abcd"), unit="1"), TEXT)
     image = Image.open(io.BytesIO(base64.b64decode(shown.content)))
     assert "transparency" not in image.info and image.mode == "P"
-    assert image.width <= 8.2 * figures.DPI
+    assert image.width <= 7.4 * figures.DPI
     assert len(shown.content) < 800_000
     assert (pixels(shown)[0, 0] == 255).all()
 
