@@ -93,4 +93,4 @@ rule html:
         python=sys.executable,
         preset=PRESET,
     shell:
-        "{params.python:q} -m lowdose_utils html"
+        "{params.python:q} -m lowdose_utils html > /dev/null"

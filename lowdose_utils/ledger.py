@@ -15,8 +15,8 @@ Outcome = Literal["reproduced", "not reproduced", "not judged"]
 
 
 def short(value: Any) -> str:
-    """A value as a table shows it: four digits of a float, anything else as JSON."""
-    return f"{value:.4g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
+    """A value as a table shows it: five digits of a float, anything else as JSON."""
+    return f"{value:.5g}" if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,17 @@ from lowdose_utils.publish.runs import best_run, recorded_runs, records, run_lab
 from lowdose_utils.record import fingerprint
 
 
+def _outcome(verdict: Verdict) -> str:
+    return f'<span class="verdict-{verdict.outcome.replace(" ", "-")}">{verdict.outcome}</span>'
+
+
 def _verdict_cell(verdict: Verdict) -> str:
-    kind = verdict.outcome.replace(" ", "-")
-    return f'<span class="verdict-{kind}">{verdict.outcome}</span>: {verdict.why}'
+    return f"{_outcome(verdict)}: {verdict.why}"
+
+
+def _target(claim: Mapping[str, Any]) -> str:
+    """The claim's own place on the page of claims."""
+    return anchor(claim["id"]).replace("claim-", "ledger-", 1)
 
 
 def ledger_page(root: Path, preset: str) -> str:
@@ -34,11 +42,17 @@ def ledger_page(root: Path, preset: str) -> str:
         "a run; nobody writes it.",
         "",
     ]
-    for paper in dict.fromkeys(claim["paper"] for claim in claims):
-        own = [claim for claim in claims if claim["paper"] == paper]
-        lines += [f"## {own[0]['paper_title']}", ""]
-        for claim in own:
-            lines += _claim_entry(claim, verdicts[claim["id"]], claim["section"] in built, runs, root)
+    by_paper = {claim["paper"]: claim["paper_title"] for claim in claims}
+    lines += ["| claim | of | this build |", "| --- | --- | --- |"]
+    lines += [
+        f"| [{claim['title']}](#{_target(claim)}) | {claim['paper_title']} | {_outcome(verdicts[claim['id']])} |"
+        for claim in claims
+    ]
+    for paper, title in by_paper.items():
+        lines += ["", f"## {title}", ""]
+        for claim in claims:
+            if claim["paper"] == paper:
+                lines += _claim_entry(claim, verdicts[claim["id"]], claim["section"] in built, runs, root)
     return "\n".join(lines) + "\n"
 
 
@@ -47,7 +61,7 @@ def _claim_entry(
 ) -> list[str]:
     """One claim as a small definition list; raw links lead to anchors that the run left in the page."""
     best = best_run(claim["section"], runs)
-    entry = [f"### {claim['title']}", "", f"`{claim['id']}`", ""]
+    entry = [f"({_target(claim)})=", f"### {claim['title']}", "", f"`{claim['id']}`", ""]
     rows = [("Reported", f"{claim['reported']} ({claim['where']})"), ("Measured here", claim["measure"])]
     rows += [("Data", claim["data"]), ("This build", _verdict_cell(verdict))]
     if best is not None and claim.get("criterion"):
