@@ -1,1 +1,1 @@
-"""Side-by-side speed and accuracy against peers."""
+"""Side-by-side speed and accuracy against peers: ``python -m benchmarks``."""

@@ -1,6 +1,6 @@
 """The built book as a browser shows it: whole, still, without a network, wide and narrow, light and dark.
 
-Needs a Chromium on the path and a built book (`make book`, or its folder in LOWDOSE_BOOK_HTML).
+Needs a Chromium on the path. Looks at a book built at the preset `smoke`, or at the html in LOWDOSE_BOOK_HTML.
 axe.min.js beside this file is axe-core 4.14.1, MPL-2.0, unchanged.
 """
 
@@ -44,13 +44,10 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def site() -> Iterator[str]:
+def site(request: pytest.FixtureRequest) -> Iterator[str]:
     """Address of the built book on the loopback interface."""
-    folder = Path(os.environ.get("LOWDOSE_BOOK_HTML", ROOT / "_build" / "html"))
-    if not (folder / "index.html").exists():
-        pytest.skip(
-            f"no built book: {folder.name}/index.html is missing; run make book or set LOWDOSE_BOOK_HTML"
-        )
+    named = os.environ.get("LOWDOSE_BOOK_HTML")
+    folder = Path(named) if named else request.getfixturevalue("built_book") / "_build" / "html"
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=folder))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -63,7 +60,10 @@ def site() -> Iterator[str]:
 def browser(site: str) -> Iterator[Browser]:
     path = shutil.which("chromium")
     if path is None:
-        pytest.skip("no chromium on the path: install Debian's package chromium")
+        # On a machine of continuous integration, which installs it, its absence is a failure.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(
+            "no chromium on the path: install Debian's package chromium"
+        )
     with sync_playwright() as playwright:
         started = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield started

@@ -1,0 +1,61 @@
+"""Print the tables: reconstruction, projection, total variation."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+from benchmarks import measure, peers
+
+
+def apart(work: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
+    """Run in a fresh process and give what it returns."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(work, *arguments).result()
+
+
+def table(title: str, rows: dict[str, dict[str, float]], speed: str) -> str:
+    """Markdown, with the ratio of `speed` to the first row's."""
+    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
+    reference = next(iter(rows.values()))
+    lines = [f"### {title}", "", "| method | " + " | ".join(columns) + f" | {speed}: ratio to the first |"]
+    lines.append("|" + " --- |" * (len(columns) + 2))
+    for name, row in rows.items():
+        cells = [f"{row[column]:.4g}" if column in row else "" for column in columns]
+        ratio = f"{row[speed] / reference[speed]:.2f}" if speed in row else ""
+        lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio} |")
+    return "\n".join([*lines, ""])
+
+
+def main() -> None:
+    """Print all tables."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=measure.__doc__)
+    parser.add_argument("--runs", type=int, default=9, help="timed runs of each method")
+    parser.add_argument("--small", action="store_true", help="128 pixels, to see that it works")
+    options = parser.parse_args()
+    sizes = [(128, 180, 4)] if options.small else [(512, 721, 32), (1024, 1501, 8)]
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.2f} at the start\n", flush=True)
+    for size, count, stack in sizes:
+        shape = f"{size} x {size}, {count} angles, stack of {stack}"
+        rows = {
+            name: apart(measure.time_reconstruction, name, size, count, stack, options.runs)
+            for name in peers.reconstructions()
+        }
+        print(table(f"Filtered back-projection, {shape}", rows, "single (ms)"), flush=True)
+        rows = {
+            name: apart(measure.time_projection, name, size, count, stack, options.runs)
+            for name in peers.PROJECTORS
+        }
+        print(table(f"Projection, {shape}", rows, "single (ms)"), flush=True)
+    size, count, _ = sizes[0]
+    rows = {"lowdose_utils tv_min": apart(measure.time_tv, "tv", size, count, 1, options.runs)}
+    print(table(f"Total variation, {size} x {size}, {count} angles, 1 % noise", rows, "seconds"), flush=True)
+    print(f"load {os.getloadavg()[0]:.2f} at the end")
+
+
+if __name__ == "__main__":
+    main()
