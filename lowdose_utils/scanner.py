@@ -21,6 +21,7 @@ def simulated_scan(
     offset: float = 100.0,
     read_noise: float = 3.0,
     unevenness: float = 0.1,
+    stripes: float = 0.0,
     rng: Rng = None,
 ) -> Scan:
     """Scan a known object with Poisson counts, an uneven beam, a dark level and electronic noise.
@@ -40,7 +41,10 @@ def simulated_scan(
     offset, read_noise : float
         Dark level and electronic noise (standard deviation), in grey values; one photon is one grey value.
     unevenness : float
-        Share of the beam's intensity by which detector columns differ.
+        Share of the beam's intensity by which detector columns differ; the flat fields hold it too.
+    stripes : float
+        Standard deviation of the columns' response that changed since the flat fields were taken, as a
+        share: what the flat fields do not hold, and what draws rings.
 
     Returns
     -------
@@ -59,16 +63,20 @@ def simulated_scan(
     generator = np.random.default_rng(rng)
     beam = photons * (1 + unevenness * generator.uniform(-1, 1, (1, 1, lines.shape[2])))
 
-    def exposed(absorption: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        counts = poisson_counts(absorption, beam, generator)
+    changed = 1 + stripes * generator.standard_normal((1, 1, lines.shape[2]))
+
+    def exposed(
+        absorption: npt.NDArray[np.float64], photons: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float32]:
+        counts = poisson_counts(absorption, photons, generator)
         return (counts + offset + read_noise * generator.standard_normal(counts.shape)).astype(np.float32)
 
     nothing = np.zeros((1, *lines.shape[1:]))
     dark_noise = read_noise * generator.standard_normal((darks, *lines.shape[1:]))
     return Scan(
-        projections=exposed(lines),
+        projections=exposed(lines, beam * changed),
         angles=np.asarray(angles, dtype=np.float64),
-        flats=exposed(np.repeat(nothing, flats, axis=0)),
+        flats=exposed(np.repeat(nothing, flats, axis=0), beam),
         darks=(offset + dark_noise).astype(np.float32),
         axis=axis,
         provenance={"values": "counts", "notes": "simulated"},

@@ -37,6 +37,14 @@ def test_same_seed_same_scan_and_other_seed_another() -> None:
     assert not np.array_equal(one, other)
 
 
+def test_stripes_stay_after_the_flat_field_and_have_the_strength_asked_for() -> None:
+    scan = simulated_scan(
+        np.zeros((200, 2, 300)), acquire.uniform_angles(200), photons=1e6, stripes=0.01, rng=5
+    )
+    corrected = correct.flat_field(scan.projections, scan.flats, scan.darks)
+    assert corrected.mean(axis=(0, 1)).std() == pytest.approx(0.01, rel=0.15)
+
+
 def test_nonsense_is_refused() -> None:
     with pytest.raises(LowdoseError, match="photons"):
         simulated_scan(lines(), acquire.uniform_angles(60), photons=0)

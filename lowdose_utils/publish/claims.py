@@ -45,8 +45,8 @@ def ledger_page(root: Path, preset: str) -> str:
     by_paper = {claim["paper"]: claim["paper_title"] for claim in claims}
     lines += ["| claim | of | this build |", "| --- | --- | --- |"]
     lines += [
-        f"| [{claim['title']}](#{_target(claim)}) | {claim['paper_title']} | {_outcome(verdicts[claim['id']])} |"
-        for claim in claims
+        f"| [{c['title']}](#{_target(c)}) | {c['paper_title']} | {_outcome(verdicts[c['id']])} |"
+        for c in claims
     ]
     for paper, title in by_paper.items():
         lines += ["", f"## {title}", ""]

@@ -95,11 +95,17 @@ def colophon_page(root: Path, preset: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _question(root: Path, section: str) -> str:
+    """The question that a section opens with."""
+    source = (root / "notebooks" / f"{section}.md").read_text(encoding="utf-8")
+    return " ".join(source.split("**Question.**")[1].split("\n\n")[0].split())
+
+
 def sections_table(root: Path) -> str:
     """The README's table: sections and, from the recorded runs, what they take at each preset."""
     runs = recorded_runs(root)
     papers = {c["section"]: c["paper_title"] for c in load_claims(root / "book" / "claims.yml")}
-    lines = ["| section | paper | data | time, memory and device by preset |", "| --- | --- | --- | --- |"]
+    lines = ["| section | question | claims of | data | time, memory, device by preset |", "|" + " --- |" * 5]
     for name in sections(root):
         own = [run for run in runs if run["section"] == name]
         times = "; ".join(
@@ -108,7 +114,8 @@ def sections_table(root: Path) -> str:
             for r in own
         )
         used = "; ".join(dict.fromkeys(f"{d['title']} ({d['kind']})" for r in own for d in r["datasets"]))
-        lines.append(f"| [{name}](notebooks/{name}.md) | {papers.get(name, '')} | {used} | {times} |")
+        shown = [f"[{name}](notebooks/{name}.md)", _question(root, name), papers.get(name, ""), used, times]
+        lines.append("| " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
 
 

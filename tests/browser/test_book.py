@@ -1,6 +1,6 @@
 """The built book as a browser shows it: whole, still, without a network, wide and narrow, light and dark.
 
-Needs a Chromium on the path. Looks at a book built at the preset `smoke`, or at the html in LOWDOSE_BOOK_HTML.
+Needs a Chromium. Looks at a book built at the preset `smoke`, or at the html in LOWDOSE_BOOK_HTML.
 axe.min.js beside this file is axe-core 4.14.1, MPL-2.0, unchanged.
 """
 
