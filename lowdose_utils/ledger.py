@@ -77,7 +77,7 @@ def judge(claim: Mapping[str, Any], record: Mapping[str, Any] | None, *, written
     if not claim.get("criterion"):
         return Verdict("not judged", "no criterion set")
     measured = record["claims"].get(claim["id"])
-    if measured is None:
+    if not measured:
         return Verdict("not judged", "nothing measured for it with these parameters")
     sentences, holds = [], True
     for check in claim["criterion"]:

@@ -197,12 +197,26 @@ def _only_run(section: str, root: Path) -> Iterator[None]:
         yield
 
 
+def _joined(outputs: list[Any]) -> list[Any]:
+    """Outputs with printed text in one piece: how a kernel cuts it depends on the moment."""
+    joined: list[Any] = []
+    for output in outputs:
+        last = joined[-1] if joined else {}
+        if output["output_type"] == last.get("output_type") == "stream" and output["name"] == last["name"]:
+            last["text"] += output["text"]
+        else:
+            joined.append(output)
+    return joined
+
+
 def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Drop what differs from run to run or from machine to machine, and name the cell papermill added."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     for number, cell in enumerate(notebook.cells):
         cell["id"] = f"cell-{number:03d}"
+        if "outputs" in cell:
+            cell["outputs"] = _joined(cell["outputs"])
         for volatile in ("papermill", "execution"):
             cell.metadata.pop(volatile, None)
         tags = cell.metadata.get("tags", [])

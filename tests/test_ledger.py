@@ -30,7 +30,8 @@ def test_a_wrong_measurement_turns_the_verdict() -> None:
 @pytest.mark.parametrize(
     ("claim", "given_record", "written", "reason"),
     [
-        (CLAIM, record(), True, "the measurement axis is missing"),
+        (CLAIM, record(), True, "nothing measured"),
+        (CLAIM, record(other=1), True, "the measurement axis is missing"),
         (CLAIM, record(axis="nan"), True, "the measurement axis is missing"),
         (CLAIM, {"claims": {}}, True, "nothing measured"),
         (CLAIM, None, True, "not run"),

@@ -41,6 +41,8 @@ run.result("toy_double", 2 * noise, "px")
 ```
 
 ```{code-cell} ipython3
+for line in range(50):
+    print(line, flush=True)
 run.judge("primer.axis", axis=295.8)
 ```
 
@@ -113,6 +115,12 @@ def test_a_page_carries_no_path_of_the_machine_and_no_volatile_metadata(executed
     tags = [cell["metadata"].get("tags", []) for cell in json.loads(text)["cells"]]
     assert sum("parameters" in t and "hide-input" in t for t in tags) == 1
     assert sum("injected-parameters" in t for t in tags) == 1
+
+
+def test_printed_text_is_in_one_piece(executed) -> None:
+    cells = json.loads(executed[2].read_text())["cells"]
+    streams = [out for cell in cells for out in cell.get("outputs", []) if out["output_type"] == "stream"]
+    assert ["".join(out["text"]) for out in streams] == ["".join(f"{line}\n" for line in range(50))]
 
 
 def test_nothing_temporary_stays(executed) -> None:
