@@ -5,27 +5,21 @@ line. Both directions go between the polar samples and a slightly finer Cartesia
 matrix of Kaiser-Bessel weights, computed once per geometry; the rest is batched FFTs. Images and
 projections are real, so only half of the Fourier plane is kept. The method is the non-uniform FFT of
 Fessler and Sutton, "Nonuniform fast Fourier transforms using min-max interpolation", IEEE Trans. Signal
-Process. 51 (2003); the kernel's shape parameter is that of Beatty, Nishimura and Pauly, "Rapid gridding
-reconstruction with a minimal oversampling ratio", IEEE Trans. Med. Imaging 24 (2005), equation 5.
+Process. 51 (2003).
 """
 
 from __future__ import annotations
 
 import math
-import warnings
-from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import fft as scipy_fft
-from scipy import sparse
-from scipy.special import i0
 
 from lowdose_utils.device import Array, ArrayT, like, resolve_device
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.gridding import GriddingMatrices, even_fast, kernel_transform, recent, shape_parameter
 
 # Two cores read the gridding matrix once per chunk of slices, and the chunk's spectra should stay in the
 # processor's cache: some 4 million complex numbers on a CPU; a GPU wants long queues instead.
@@ -107,18 +101,18 @@ class Projector:
         # The longest way from the axis to an end of the detector, and from there to the image's far corner,
         # must fit in one period of the detector's FFT, else projections wrap round.
         reach = max(self.axis, self.columns - 1 - self.axis) + self.size * math.sqrt(0.5) + 1
-        self.period = _even_fast(max(padding * max(self.size, self.columns), reach))
+        self.period = even_fast(max(padding * max(self.size, self.columns), reach))
         self.frequencies = self.period // 2 + 1
-        grid = _even_fast(max(oversampling * self.size, 4 * kernel_width))
-        self._matrices = _Matrices(
-            self.angles, grid, self.period, kernel_width, _shape_parameter(kernel_width, grid / self.size)
+        grid = even_fast(max(oversampling * self.size, 4 * kernel_width))
+        self._matrices = GriddingMatrices(
+            self.angles, grid, self.period, kernel_width, shape_parameter(kernel_width, grid / self.size)
         )
 
         cosine, sine = np.cos(self.angles), np.sin(self.angles)
         # Pixels sit at half integers when `size` is even; the grid knows integers only.
         half = self.size // 2 - (self.size - 1) / 2
         shift = self.axis + half * (cosine - sine)
-        self._phase = _recent.get(
+        self._phase = recent.get(
             ("phase", shift.tobytes(), self.period, self.device, dtype), lambda: self._phases(shift)
         )
         # Samples on the left half of the Fourier plane are replaced by their conjugates on the right.
@@ -128,7 +122,7 @@ class Projector:
         share = np.ones(self.frequencies)
         share[[0, -1]] = 0.5
         self._share = torch.from_numpy(share / self.period).to(self.device, dtype)
-        taper = 1 / _kernel_transform(self.size, grid, kernel_width, self._matrices.beta)
+        taper = 1 / kernel_transform(self.size, grid, kernel_width, self._matrices.beta)
         self._taper = torch.from_numpy(taper[:, None] * taper).to(self.device, dtype)
 
     def _phases(self, shift: npt.NDArray[np.float64]) -> torch.Tensor:
@@ -147,7 +141,7 @@ class Projector:
         LowdoseError
             If the shape does not fit the geometry, or there are values that are not finite.
         """
-        given = self._take("images", images, (self.size, self.size))
+        given = check_stack("images", images, (self.size, self.size))
         return like(self._in_chunks(given, (len(self.angles), self.columns), self._forward), images)
 
     def adjoint(self, sinograms: ArrayT) -> ArrayT:
@@ -160,21 +154,31 @@ class Projector:
         """
         return self.backproject(sinograms)
 
-    def backproject(self, sinograms: ArrayT, weights: torch.Tensor | None = None) -> ArrayT:
-        """Back-project `sinograms` after multiplying their spectra by real `weights`.
+    def backproject(
+        self,
+        sinograms: ArrayT,
+        *,
+        response: npt.NDArray[np.float64] | None = None,
+        weights: npt.NDArray[np.float64] | None = None,
+    ) -> ArrayT:
+        """Back-project `sinograms` filtered and weighted.
 
         Parameters
         ----------
         sinograms : array of shape (slice, angle, column)
             Line integrals.
-        weights : tensor, optional
-            Broadcast against (angle, frequency), frequencies being those of ``rfft`` with length
-            `period`: filter times angular weight. Without weights this is the adjoint.
+        response : array of shape (frequency,), optional
+            Real filter at the frequencies of ``rfft`` with length `period`.
+        weights : array of shape (angle,), optional
+            What each projection counts for. With neither this is the adjoint.
         """
-        given = self._take("sinograms", sinograms, (len(self.angles), self.columns))
-        multiplier = self._phase * self._share
+        given = check_stack("sinograms", sinograms, (len(self.angles), self.columns))
+        share = self._share
+        if response is not None:
+            share = share * torch.from_numpy(response).to(self.device, self.dtype)
+        multiplier = self._phase * share
         if weights is not None:
-            multiplier *= weights.to(self.device, self.dtype)
+            multiplier *= torch.from_numpy(weights[:, None]).to(self.device, self.dtype)
         return like(
             self._in_chunks(given, (self.size, self.size), lambda part: self._backproject(part, multiplier)),
             sinograms,
@@ -227,10 +231,6 @@ class Projector:
                 result[first : first + chunk] = step(part)
         return result
 
-    def _take(self, thing: str, given: Array, shape: tuple[int, int]) -> torch.Tensor:
-        """Check a stack; it stays where it is, and goes to the device chunk by chunk."""
-        return check_stack(thing, given, shape)
-
 
 def check_stack(thing: str, given: Array, shape: tuple[int | None, int | None]) -> torch.Tensor:
     """Give a stack (slice, ...) as a tensor where it is, after checking shape and values.
@@ -254,7 +254,9 @@ def check_stack(thing: str, given: Array, shape: tuple[int | None, int | None]) 
             expected=expected,
             way_out="A single slice needs a leading dimension of 1: array[None].",
         )
-    if tensor.is_complex() or not bool(torch.isfinite(tensor).all()):
+    # One value not finite spoils the sum: a single quick pass.
+    wide = torch.float64 if tensor.dtype == torch.float64 else torch.float32
+    if tensor.is_complex() or not math.isfinite(tensor.sum(dtype=wide)):
         raise LowdoseError(
             f"values of {thing}",
             found="complex numbers" if tensor.is_complex() else "NaN or infinite values",
@@ -270,7 +272,7 @@ def check_angles(angles: npt.ArrayLike | torch.Tensor) -> npt.NDArray[np.float64
     Raises
     ------
     LowdoseError
-        If it is not a non-empty vector of finite numbers, or looks like degrees.
+        If it is not a non-empty vector of finite numbers.
     """
     raw = angles.detach().cpu().numpy() if isinstance(angles, torch.Tensor) else angles
     vector = np.asarray(raw, dtype=np.float64)
@@ -292,126 +294,6 @@ def _whole(thing: str, value: int) -> int:
     return int(value)
 
 
-def _even_fast(length: float) -> int:
-    """Even length of at least `length` that the FFT likes."""
-    return 2 * int(scipy_fft.next_fast_len(math.ceil(length / 2), real=True))
-
-
-def _shape_parameter(width: int, oversampling: float) -> float:
-    """Kaiser-Bessel shape parameter that aliases least (Beatty 2005, equation 5)."""
-    return math.pi * math.sqrt((width / oversampling) ** 2 * (oversampling - 0.5) ** 2 - 0.8)
-
-
-def _kernel_transform(size: int, grid: int, width: int, beta: float) -> npt.NDArray[np.float64]:
-    """Fourier transform of the Kaiser-Bessel kernel at the image's pixels (Beatty 2005, equation 4)."""
-    pixel = np.arange(size) - size // 2
-    root = np.sqrt((beta**2 - (math.pi * width * pixel / grid) ** 2).astype(complex))
-    transform: npt.NDArray[np.float64] = (width * np.sinc(1j * root / np.pi) / i0(beta)).real
-    return transform
-
-
 def _mirrored(columns: torch.Tensor) -> torch.Tensor:
     """Conjugates at the opposite frequencies: both axes reversed, the row of frequency zero kept."""
     return columns.flip(1, 2).roll(1, 1).conj()
-
-
-class _Matrices:
-    """The sparse gridding matrix of one geometry and its transpose, made when asked for."""
-
-    def __init__(
-        self, angles: npt.NDArray[np.float64], grid: int, period: int, width: int, beta: float
-    ) -> None:
-        self.angles, self.grid, self.period, self.width, self.beta = angles, grid, period, width, beta
-        self.margin = width // 2
-
-    def to_grid(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        """Polar samples (angle x frequency) to grid points (v x padded u)."""
-        return _recent.get(self._key("to grid", device, dtype), lambda: self._build(device, dtype, True))
-
-    def from_grid(self, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-        """The transpose of `to_grid`."""
-        return _recent.get(self._key("from grid", device, dtype), lambda: self._build(device, dtype, False))
-
-    def _key(self, way: str, device: torch.device, dtype: torch.dtype) -> tuple[object, ...]:
-        return (way, self.angles.tobytes(), self.grid, self.period, self.width, self.beta, device, dtype)
-
-    def _build(self, device: torch.device, dtype: torch.dtype, to_grid: bool) -> torch.Tensor:
-        frequencies = self.period // 2 + 1
-        radius = np.arange(frequencies) * (self.grid / self.period)
-        cosine = np.cos(self.angles)[:, None]
-        across = np.abs(cosine) * radius
-        down = np.where(cosine < 0, 1, -1) * np.sin(self.angles)[:, None] * radius
-        first_u, weight_u = self._weights(across)
-        first_v, weight_v = self._weights(down)
-        step = np.arange(self.width, dtype=np.int32)
-        u, v = first_u[..., None] + step, first_v[..., None] + step
-        # A sign that alternates over the grid puts the image's centre into the middle of the grid.
-        weight_u *= 1 - 2 * (u & 1)
-        weight_v *= 1 - 2 * (v & 1)
-        columns = self.grid // 2 + 1 + 2 * self.margin
-        index = ((v % self.grid) * columns)[..., :, None] + (u + self.margin)[..., None, :]
-        value = (weight_v[..., :, None] * weight_u[..., None, :]).astype(
-            np.float32 if dtype == torch.float32 else np.float64
-        )
-        samples = first_u.size
-        start = np.arange(samples + 1, dtype=np.int32) * np.int32(self.width**2)
-        matrix = sparse.csr_matrix(
-            (value.ravel(), index.ravel(), start), shape=(samples, self.grid * columns)
-        )
-        if to_grid:
-            matrix = matrix.T.tocsr()
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
-            return torch.sparse_csr_tensor(
-                torch.from_numpy(matrix.indptr),
-                torch.from_numpy(matrix.indices),
-                torch.from_numpy(matrix.data),
-                matrix.shape,
-                dtype=dtype,
-                device=device,
-                check_invariants=False,
-            )
-
-    def _weights(
-        self, position: npt.NDArray[np.float64]
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-        """First grid point within half a width of each position, and the kernel at the `width` points."""
-        first = np.ceil(position - self.width / 2)
-        offset = (first - position)[..., None] + np.arange(self.width)
-        table_at = np.linspace(0, 1, 8193)
-        table = i0(self.beta * np.sqrt(1 - table_at**2)) / i0(self.beta)
-        return first.astype(np.int32), np.interp(np.abs(offset) * (2 / self.width), table_at, table)
-
-
-class _RecentlyUsed:
-    """Keeps the tensors used last, up to a number of bytes.
-
-    Stacks are often reconstructed piece by piece, and split scans twice, in the same geometry; building a
-    matrix takes as long as some fifty slices. The bound is what keeps a long session from filling memory.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._kept: OrderedDict[tuple[object, ...], torch.Tensor] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, key: tuple[object, ...], build: Callable[[], torch.Tensor]) -> torch.Tensor:
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        tensor = build()
-        with self._lock:
-            self._kept[key] = tensor
-            while self._kept and sum(map(_bytes, self._kept.values())) > self.limit:
-                self._kept.popitem(last=False)
-        return tensor
-
-
-def _bytes(tensor: torch.Tensor) -> int:
-    sparse_csr = tensor.layout == torch.sparse_csr
-    parts = (tensor.crow_indices(), tensor.col_indices(), tensor.values()) if sparse_csr else (tensor,)
-    return sum(part.numel() * part.element_size() for part in parts)
-
-
-_recent = _RecentlyUsed(1 << 30)

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from skimage.transform import radon
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.gridding import RecentlyUsed
 from lowdose_utils.phantoms.blobs import blobs
 from lowdose_utils.phantoms.ellipses import Ellipse, project_ellipses, rasterise
 from lowdose_utils.phantoms.shepp_logan import shepp_logan
-from lowdose_utils.project import Projector, _RecentlyUsed
+from lowdose_utils.project import Projector
 
 HALF_TURN = np.linspace(0, np.pi, 60, endpoint=False)
 
@@ -159,7 +160,7 @@ def test_bad_geometry_is_refused(wrong):
 
 
 def test_cache_keeps_what_was_used_last_within_its_bytes():
-    cache = _RecentlyUsed(limit=100)
+    cache = RecentlyUsed(limit=100)
     built: list[str] = []
 
     def build(name: str, count: int) -> torch.Tensor:

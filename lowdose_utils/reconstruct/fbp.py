@@ -92,8 +92,7 @@ def fbp(
         dtype=torch.float64 if given.dtype == torch.float64 and given is sinograms else torch.float32,
     )
     response = filter_response(projector.period, filter) / pixel_size
-    slices = projector.backproject(given, torch.from_numpy(weights[:, None] * response))
-    return like(slices, sinograms)
+    return like(projector.backproject(given, response=response, weights=weights), sinograms)
 
 
 def filter_response(period: int, filter: Filter | None) -> npt.NDArray[np.float64]:

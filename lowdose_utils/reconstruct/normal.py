@@ -115,10 +115,11 @@ class Problem:
 
     def fbp(self) -> torch.Tensor:
         """Filtered back-projection in attenuation per pixel."""
-        weights = torch.from_numpy(
-            angular_weights(self.projector.angles)[:, None] * filter_response(self.projector.period, "ramp")
+        return self.projector.backproject(
+            self.sinograms,
+            response=filter_response(self.projector.period, "ramp"),
+            weights=angular_weights(self.projector.angles),
         )
-        return self.projector.backproject(self.sinograms, weights)
 
 
 def check_iterations(iterations: int) -> None:
