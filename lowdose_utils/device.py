@@ -50,7 +50,9 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 def to_tensor(array: Array, device: torch.device) -> torch.Tensor:
     """Copy or view `array` as a float32 tensor on `device` (float64 tensors stay float64)."""
     tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(array))
-    dtype = torch.float64 if tensor.dtype == torch.float64 and isinstance(array, torch.Tensor) else torch.float32
+    dtype = (
+        torch.float64 if tensor.dtype == torch.float64 and isinstance(array, torch.Tensor) else torch.float32
+    )
     return tensor.to(device=device, dtype=dtype)
 
 
