@@ -51,7 +51,7 @@ def phantoms(size: int, count: int, centre: peers.Centre) -> tuple[dict[str, Arr
 
 
 def spheres_slice() -> list[Ellipse]:
-    """Like a slice of Yang et al. (2018): discs of value 1, 4 to 20 pixels of 512 wide, in a cylinder of 0.3."""
+    """After Yang et al. (2018): discs of value 1, 4 to 20 pixels of 512 wide, in a cylinder of 0.3."""
     rng = np.random.default_rng(1)
     distance, turn = 0.85 * np.sqrt(rng.uniform(size=40)), rng.uniform(0, 2 * np.pi, 40)
     places = zip(distance * np.cos(turn), distance * np.sin(turn), rng.uniform(4, 20, 40) / 512, strict=True)
