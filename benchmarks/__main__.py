@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+import tempfile
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from benchmarks import measure, peers
@@ -31,6 +33,21 @@ def table(title: str, rows: dict[str, dict[str, float]], speed: str) -> str:
     return "\n".join([*lines, ""])
 
 
+def _tables(folder: Path, size: int, count: int, stack: int, runs: int) -> None:
+    """Measure and print everything at one size."""
+    measure.store_phantoms(folder, size, count)
+    shape = f"{size} x {size}, {count} angles"
+    rows = {
+        name: apart(measure.time_reconstruction, name, folder, stack, runs)
+        for name in peers.reconstructions()
+    }
+    print(table(f"Filtered back-projection, {shape}, stack of {stack}", rows, "single (ms)"), flush=True)
+    rows = {name: apart(measure.time_projection, name, folder, stack, runs) for name in peers.PROJECTORS}
+    print(table(f"Projection, {shape}, stack of {stack}", rows, "single (ms)"), flush=True)
+    rows = {"lowdose_utils tv_min": apart(measure.time_tv, folder, runs)}
+    print(table(f"Total variation, {shape}, 1 % noise", rows, "seconds"), flush=True)
+
+
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=measure.__doc__)
@@ -40,20 +57,8 @@ def main() -> None:
     sizes = [(128, 180, 4)] if options.small else [(512, 721, 32), (1024, 1501, 8)]
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.2f} at the start\n", flush=True)
     for size, count, stack in sizes:
-        shape = f"{size} x {size}, {count} angles, stack of {stack}"
-        rows = {
-            name: apart(measure.time_reconstruction, name, size, count, stack, options.runs)
-            for name in peers.reconstructions()
-        }
-        print(table(f"Filtered back-projection, {shape}", rows, "single (ms)"), flush=True)
-        rows = {
-            name: apart(measure.time_projection, name, size, count, stack, options.runs)
-            for name in peers.PROJECTORS
-        }
-        print(table(f"Projection, {shape}", rows, "single (ms)"), flush=True)
-    size, count, _ = sizes[0]
-    rows = {"lowdose_utils tv_min": apart(measure.time_tv, "tv", size, count, 1, options.runs)}
-    print(table(f"Total variation, {size} x {size}, {count} angles, 1 % noise", rows, "seconds"), flush=True)
+        with tempfile.TemporaryDirectory() as place:
+            _tables(Path(place), size, count, stack, options.runs)
     print(f"load {os.getloadavg()[0]:.2f} at the end")
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def phantoms(size: int, count: int, centre: peers.Centre) -> tuple[dict[str, Arr
     """
     angles = np.linspace(0, np.pi, count, endpoint=False)
     sharp, smooth = spheres_slice(), blobs(rng=2)
-    truths = {"discs": rasterise(sharp, size, supersample=16), "blobs": smooth.image(size)}
+    truths = {"discs": rasterise(sharp, size, supersample=8), "blobs": smooth.image(size)}
 
     def exact(turn: Array, axis: float) -> dict[str, Array]:
         return {
@@ -48,6 +48,24 @@ def phantoms(size: int, count: int, centre: peers.Centre) -> tuple[dict[str, Arr
         lines = [exact(angles[[i]], axes[i]) for i in range(count)]
         sinograms = {name: np.concatenate([line[name] for line in lines]) for name in truths}
     return truths, {name: one.astype(np.float32) for name, one in sinograms.items()}, angles
+
+
+def store_phantoms(folder: Path, size: int, count: int) -> None:
+    """Write the phantoms for both centres, once for all methods."""
+    for centre in get_args(peers.Centre):
+        truths, sinograms, angles = phantoms(size, count, centre)
+        arrays = {f"truth_{name}": one for name, one in truths.items()}
+        arrays |= {f"sinogram_{name}": one for name, one in sinograms.items()}
+        np.savez(folder / f"{centre}.npz", angles=angles, **arrays)
+
+
+def load_phantoms(folder: Path, centre: peers.Centre) -> tuple[dict[str, Array], dict[str, Array], Array]:
+    """Truths and sinograms by name, and the angles, as `store_phantoms` left them."""
+    with np.load(folder / f"{centre}.npz") as held:
+        truths, sinograms = (
+            {name: held[f"{kind}_{name}"] for name in ("discs", "blobs")} for kind in ("truth", "sinogram")
+        )
+        return truths, sinograms, held["angles"]
 
 
 def spheres_slice() -> list[Ellipse]:
@@ -85,11 +103,11 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def time_reconstruction(name: str, size: int, count: int, stack: int, runs: int) -> dict[str, float]:
+def time_reconstruction(name: str, folder: Path, stack: int, runs: int) -> dict[str, float]:
     """What one method takes and gives."""
     make, centre = peers.reconstructions()[name]
-    truths, sinograms, angles = phantoms(size, count, centre)
-    method, mask = make(), disc_mask(size)
+    truths, sinograms, angles = load_phantoms(folder, centre)
+    method, mask = make(), disc_mask(len(truths["discs"]))
     before = forget_peak()
     start = time.perf_counter()
     images = {kind: method(one[None], angles)[0] for kind, one in sinograms.items()}
@@ -104,10 +122,10 @@ def time_reconstruction(name: str, size: int, count: int, stack: int, runs: int)
     return row
 
 
-def time_projection(name: str, size: int, count: int, stack: int, runs: int) -> dict[str, float]:
+def time_projection(name: str, folder: Path, stack: int, runs: int) -> dict[str, float]:
     """A projector's time and its accuracy against the exact sinogram."""
     project, centre = peers.PROJECTORS[name]
-    truths, sinograms, angles = phantoms(size, count, centre)
+    truths, sinograms, angles = load_phantoms(folder, centre)
     before = forget_peak()
     row = {}
     for kind, truth in truths.items():
@@ -122,15 +140,16 @@ def time_projection(name: str, size: int, count: int, stack: int, runs: int) -> 
     return row
 
 
-def time_tv(name: str, size: int, count: int, stack: int, runs: int) -> dict[str, float]:
+def time_tv(folder: Path, runs: int) -> dict[str, float]:
     """Total variation on noisy discs, to convergence; the weight is the best of three by truth."""
     from lowdose_utils.reconstruct import fbp, tv_min
 
-    truths, sinograms, angles = phantoms(size, count, "middle")
+    truths, sinograms, angles = load_phantoms(folder, "middle")
     sinogram = sinograms["discs"]
     noise = np.random.default_rng(0).standard_normal(sinogram.shape) * 0.01 * sinogram.max()
     noisy = (sinogram + noise).astype(np.float32)[None]
-    mask, truth = disc_mask(size), truths["discs"]
+    truth = truths["discs"]
+    mask = disc_mask(len(truth))
 
     def quality(image: Array) -> float:
         return psnr(image, truth, truth.max(), mask)

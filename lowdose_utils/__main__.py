@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _named_values(pairs: Sequence[str]) -> dict[str, Any]:
-    from lowdose_utils.notebook import parse_value
+    from lowdose_utils.parameters import parse_value
 
     values = {}
     for pair in pairs:

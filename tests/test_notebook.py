@@ -14,7 +14,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lowdose_utils import notebook
+from lowdose_utils import notebook, parameters
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.record import MIME
 
@@ -166,7 +166,7 @@ def test_wrong_section_and_wrong_preset_list_what_exists(tmp_path) -> None:
 
 @given(value=st.floats(0, 1) | st.integers(0, 1))
 def test_an_int_stands_for_a_float_and_limits_are_inclusive(value: float) -> None:
-    checked = notebook.check_parameters({"noise": value}, {"noise": 0.5}, {"noise": [0, 1]})
+    checked = parameters.check_parameters({"noise": value}, {"noise": 0.5}, {"noise": [0, 1]})
     assert checked == {"noise": float(value)}
     assert type(checked["noise"]) is float
 
@@ -238,7 +238,7 @@ def test_sources_written_for_papermill_have_the_cells_of_the_source(tmp_path) ->
 @pytest.mark.parametrize("section", notebook.sections(ROOT))
 def test_papermill_sees_the_parameters_of_each_section_and_every_preset_fits(section, tmp_path) -> None:
     source = notebook.source_notebook(section, ROOT)
-    known = notebook.defaults(source)
+    known = parameters.defaults(source)
     path = tmp_path / f"{section}.ipynb"
     nbformat.write(source, path)
     assert set(papermill.inspect_notebook(path)) == set(known)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from conftest import ROOT, book_environment, copy_of_the_book, snakemake
 
-from lowdose_utils import ledger, notebook, publish
+from lowdose_utils import ledger, notebook, parameters, publish
 from lowdose_utils.record import read_record
 
 
@@ -42,7 +42,7 @@ def test_every_section_leaves_a_page_a_record_and_html(built_book) -> None:
         executed = json.loads(page.read_text())
         assert read_record(executed) == record
         assert record["parameters"] == {
-            **notebook.defaults(notebook.source_notebook(section, ROOT)),
+            **parameters.defaults(notebook.source_notebook(section, ROOT)),
             **notebook.parameters(section, "smoke", {}, ROOT),
         }
         assert record["results"]
