@@ -17,16 +17,19 @@ README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of
 def frame_page(root: Path, section: str) -> str:
     """What a section takes, preset by preset, from recorded runs: the top of its page includes it."""
     own = [run for run in recorded_runs(root) if run["section"] == section]
-    lines = ["| preset | seconds | memory (MiB) | device | data |", "|" + " --- |" * 5]
+    if not own:
+        return "No run of this section has been recorded yet.\n"
+    lines = ["| preset | seconds | memory (MiB) | device |", "|" + " --- |" * 4]
     for run in own:
-        used = "; ".join(
-            f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for d in run["datasets"]
-        )
+        made = run["run"]
+        device = f"{run['device']}, {made['threads']} threads"
         lines.append(
-            f"| {run['parameters']['preset']} | {run['run']['seconds']} | {run['run']['peak_memory_mib']} "
-            f"| {run['device']}, {run['run']['threads']} threads | {used} |"
+            f"| {run['parameters']['preset']} | {made['seconds']} | {made['peak_memory_mib']} | {device} |"
         )
-    return "\n".join(lines) + "\n" if own else "No run of this section has been recorded yet.\n"
+    used = [
+        f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for r in own for d in r["datasets"]
+    ]
+    return "\n".join([*lines, "", "**Data.** " + "; ".join(dict.fromkeys(used)) + "."]) + "\n"
 
 
 def data_page() -> str:
