@@ -67,6 +67,13 @@ def _data(options: argparse.Namespace) -> int:
         print(data.format_list())
         return 0
     if options.action == "fetch":
+        if not options.all and not options.datasets:
+            raise LowdoseError(
+                "data fetch",
+                found="no dataset named",
+                expected="names of datasets, or --all",
+                way_out="`lowdose data list` shows the names.",
+            )
         if options.all:
             data.fetch_all(progress=True)
         for name in options.datasets:
