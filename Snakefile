@@ -74,6 +74,8 @@ rule pages:
         "book/generated/claims.md",
         "book/generated/data.md",
         "book/generated/colophon.md",
+        "book/generated/front.md",
+        "book/generated/front.png",
     params:
         python=sys.executable,
         preset=PRESET,

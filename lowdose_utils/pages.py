@@ -17,7 +17,7 @@ class RecordRenderer:
     """MyST-NB plugin: the run record stays out of sight, and a picture brings its own alternative text.
 
     Registered as the entry point ``myst_nb.mime_renderers``. A picture's text is in the output's metadata
-    (`lowdose_utils.figures.Picture`), where MyST-NB itself would look only at the cell's.
+    (`lowdose_utils.figures.Shown`), where MyST-NB itself would look only at the cell's.
     """
 
     mime_priority_overrides: ClassVar[Sequence[tuple[str, str, int | None]]] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lowdose_utils import ledger, publish
+from lowdose_utils.errors import LowdoseError
+from lowdose_utils.publish import runs, tables
 
 CLAIM = {
     "id": "primer.axis",
@@ -99,3 +102,24 @@ def test_the_page_of_claims_shows_the_verdict_of_a_planted_record(tmp_path) -> N
     entry = publish.ledger_page(tmp_path, "quick").split("`primer.axis`")[1].split("###")[0]
     assert ">not judged</span>: nothing measured" in entry
     assert "section not written" in publish.ledger_page(tmp_path, "quick").split("`yang2018.phantom`")[1]
+
+
+@pytest.mark.parametrize("kind", ["measured", "simulated"])
+def test_the_front_page_says_whether_its_picture_is_measured_or_simulated(kind: str) -> None:
+    shown = {"section": "00_scan_to_slice", "datasets": [{"kind": kind, "title": "A tooth"}]}
+    assert f"{kind.capitalize()} data: A tooth" in tables.front_figure(shown)
+
+
+def test_the_front_picture_is_found_though_other_sections_were_not_run(tmp_path) -> None:
+    for section in ("00_first", "01_second"):
+        (tmp_path / "notebooks").mkdir(exist_ok=True)
+        (tmp_path / "notebooks" / f"{section}.md").write_text("")
+    pages = tmp_path / "_build" / "pages" / "quick"
+    pages.mkdir(parents=True)
+    with pytest.raises(LowdoseError, match="front-picture"):
+        runs.front_picture(tmp_path, "quick")
+    outputs = [{"data": {"image/png": base64.b64encode(b"picture").decode()}}]
+    cell = {"metadata": {"tags": ["front-picture"]}, "outputs": outputs}
+    (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (pages / "01_second.json").write_text("{}")
+    assert runs.front_picture(tmp_path, "quick") == (b"picture", "01_second")

@@ -13,8 +13,8 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.claims import ledger_page
-from lowdose_utils.publish.runs import front_picture
-from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, write_readme
+from lowdose_utils.publish.runs import front_picture, records
+from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, front_figure, write_readme
 
 
 def write_pages(root: Path, preset: str) -> None:
@@ -23,8 +23,10 @@ def write_pages(root: Path, preset: str) -> None:
     write_text(generated / "claims.md", ledger_page(root, preset))
     write_text(generated / "data.md", data_page())
     write_text(generated / "colophon.md", colophon_page(root, preset))
+    content, section = front_picture(root, preset)
     with atomic_path(generated / "front.png") as picture:
-        picture.write_bytes(front_picture(root, preset))
+        picture.write_bytes(content)
+    write_text(generated / "front.md", front_figure(records(root, preset)[section]))
     for name in sections(root):
         write_text(generated / f"frame_{name}.md", frame_page(root, name))
     target = root / "book" / "sections"
@@ -97,6 +99,6 @@ def keep_record(root: Path, section: str, preset: str) -> Path:
     target = root / "book" / "recorded_runs" / f"{section}-{preset}-{kind}.json"
     write_text(target, source.read_text(encoding="utf-8"))
     with atomic_path(root / "book" / "recorded_runs" / "front.png") as picture:
-        picture.write_bytes(front_picture(root, preset))
+        picture.write_bytes(front_picture(root, preset)[0])
     write_readme(root)
     return target

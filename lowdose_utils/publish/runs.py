@@ -39,18 +39,19 @@ def run_label(run: Mapping[str, Any]) -> str:
     return f"preset {run['parameters']['preset']}, {run['device']}, {made['date']}, commit {made['commit']}"
 
 
-def front_picture(root: Path, preset: str) -> bytes:
-    """The picture of the cell tagged ``front-picture``: the book's front page and the README show it."""
-    for section in sections(root):
-        page = json.loads(
-            (root / "_build" / "pages" / preset / f"{section}.ipynb").read_text(encoding="utf-8")
-        )
-        for cell in page["cells"]:
+def front_picture(root: Path, preset: str) -> tuple[bytes, str]:
+    """The picture of the cell tagged ``front-picture``, and of which section it is.
+
+    The book's front page and the README show it. Sections that have not been run are passed over.
+    """
+    for section in records(root, preset):
+        page = root / "_build" / "pages" / preset / f"{section}.ipynb"
+        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
             if "front-picture" in cell["metadata"].get("tags", []):
-                return base64.b64decode(cell["outputs"][0]["data"]["image/png"])
+                return base64.b64decode(cell["outputs"][0]["data"]["image/png"]), section
     raise LowdoseError(
         "picture of the front page",
         found="no cell tagged front-picture",
-        expected="one in some section",
-        way_out="Tag the cell that draws it.",
+        expected="one in some section that was run",
+        way_out="Run the section that has it, or tag the cell that draws it.",
     )

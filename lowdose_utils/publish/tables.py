@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lowdose_utils import data
 from lowdose_utils.files import write_text
@@ -12,6 +14,18 @@ from lowdose_utils.notebook import sections
 from lowdose_utils.publish.runs import recorded_runs, records
 
 README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of sections -->")
+
+
+def front_figure(record: Mapping[str, Any]) -> str:
+    """The front page's figure, with a caption that says whether its data were measured or simulated."""
+    shown = record["datasets"][0]
+    return (
+        "```{figure} generated/front.png\n"
+        ":alt: The same slice, reconstructed from fewer and fewer photons, becomes more and more grainy.\n"
+        ":name: front-picture\n\n"
+        f"One slice from fewer and fewer photons. {shown['kind'].capitalize()} data: {shown['title']}. "
+        f"Made by [this section](sections/{record['section']}.ipynb) when this book was built.\n```\n"
+    )
 
 
 def frame_page(root: Path, section: str) -> str:
