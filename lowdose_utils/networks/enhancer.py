@@ -1,0 +1,84 @@
+"""The projection-enhancing network of Yang et al., on patches of one size as published, and for any size.
+
+X. Yang et al., "Low-dose x-ray tomography through a deep convolutional neural network", Sci. Rep. 8, 2575
+(2018): an encoder of eight 3 x 3 convolutions, three of them with stride 2, from 16 to 64 kernels; a fully
+connected layer; a decoder of nine transposed convolutions from 64 kernels to one, which takes in ("merges")
+the encoder's maps of the same scale; ReLU after each.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from lowdose_utils.errors import LowdoseError
+
+SCALE = 8  # three layers of stride 2: sides are multiples of this inside
+
+
+class Enhancer(nn.Module):
+    """The paper's network without its fully connected layer: images of any size.
+
+    What the paper leaves open is chosen so: kernels double with each halving of the image; the encoder's
+    maps are merged after each transposed convolution of stride 2; the last bias starts at 0.1, since a ReLU
+    that starts at zero may never wake. 341,937 parameters.
+
+    Parameters
+    ----------
+    kernels : int
+        Of the first layers; 16 in the paper.
+
+    Notes
+    -----
+    Input and output are (image, 1, row, column). Sides that are no multiple of 8 are mirrored to one and
+    cut again. An output pixel depends on the input up to 62 pixels away.
+    """
+
+    reach = 62
+
+    def __init__(self, kernels: int = 16) -> None:
+        super().__init__()
+        n = kernels
+        widths = [1, n, n, 2 * n, 2 * n, 4 * n, 4 * n, 4 * n, 4 * n]
+        self.encoder = nn.ModuleList(
+            nn.Conv2d(widths[i], widths[i + 1], 3, stride=2 if i in (1, 3, 5) else 1, padding=1)
+            for i in range(8)
+        )
+        into = [4 * n, 4 * n, 8 * n, 4 * n, 4 * n, 2 * n, 2 * n, n, n]
+        out = [4 * n, 4 * n, 4 * n, 2 * n, 2 * n, n, n, n, 1]
+        self.decoder = nn.ModuleList(
+            nn.ConvTranspose2d(
+                into[i],
+                out[i],
+                3,
+                stride=2 if i in (1, 3, 5) else 1,
+                padding=1,
+                output_padding=1 if i in (1, 3, 5) else 0,
+            )
+            for i in range(9)
+        )
+        for layer in [*self.encoder, *self.decoder]:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.decoder[8].bias, 0.1)
+
+    def bottleneck(self, maps: torch.Tensor) -> torch.Tensor:
+        """What happens between encoder and decoder: nothing."""
+        return maps
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Enhance images (image, 1, row, column)."""
+        rows, columns = images.shape[-2:]
+        maps = functional.pad(images, (0, -columns % SCALE, 0, -rows % SCALE), mode="replicate")
+        merged = {}
+        for i, layer in enumerate(self.encoder):
+            maps = functional.relu(layer(maps))
+            if i in (0, 2, 4):  # the last maps before each halving
+                merged[i] = maps
+        maps = self.bottleneck(maps)
+        for i, layer in enumerate(self.decoder):
+            maps = functional.relu(layer(maps))
+            if i in (1, 3, 5) and self.merges(i):
+                maps = torch.cat([maps, merged[5 - i]], 1)
+        return maps[..., :rows, :columns]
