@@ -108,6 +108,7 @@ class Loop:
         finally:
             bar.close()
             self.adam.zero_grad(set_to_none=True)
+        self.fabric.barrier()  # the last checkpoint is there for all that comes next
         if history.best is not None:
             self.network.load_state_dict(history.best)
         self.network.eval()
@@ -225,7 +226,6 @@ class Loop:
                 "history": history.as_dict(),
             }
             write(self.plan.checkpoint, "checkpoint", content)
-        fabric.barrier()
         self.saved = history.done
 
     def _keep_interrupted(self) -> None:
@@ -234,8 +234,8 @@ class Loop:
             self._save(cast(Literal["", "finished", "early"], self.history.stopped))
         how = (
             f"call again with the same arguments to go on from step {self.saved} ({self.plan.checkpoint})."
-            if self.plan.checkpoint is not None and self.plan.checkpoint.exists()
-            else "nothing is kept, as there was no checkpoint file."
+            if self.plan.checkpoint is not None and (self.whole or self.saved)
+            else f"nothing is kept (checkpoint: {self.plan.checkpoint})."
         )
         if self.fabric.is_global_zero:
             print(f"Interrupted after step {self.history.done} of {self.plan.steps}: {how}", file=sys.stderr)

@@ -82,7 +82,8 @@ def train(
     device : str or device
         "auto", "cpu", "cuda", "cuda:1" or "mps".
     precision : {"32", "bf16", "16"}
-        Of the network's arithmetic; weights and losses are float32 always. "16" needs a GPU.
+        Of the network's arithmetic and input ("bf16" keeps 8 significant bits); weights, loss and
+        validation are float32 always. "16" needs a GPU.
     devices : int
         Among how many devices each batch is shared; more than one in a script only, which Lightning
         Fabric then runs once for each device, as a whole.
