@@ -1,0 +1,193 @@
+"""Enhancing whole scans with a trained network, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lowdose_utils.device import resolve_device
+from lowdose_utils.enhance.neighbours import Neighbours
+from lowdose_utils.enhance.patches import cut, joined
+from lowdose_utils.enhance.scaling import Scale, finite, image_scale, matched
+from lowdose_utils.errors import LowdoseError
+
+Scaling = Literal["global", "image"]
+GRID = 8  # tiles begin at multiples of this, as the networks halve images three times
+
+
+@dataclass(frozen=True)
+class Enhancement:
+    """A trained network with all that its use needs.
+
+    Attributes
+    ----------
+    network : Module
+        Any of `networks` that takes (image, channel, row, column).
+    scale : Scale, optional
+        Of the training projections; None for the paper's normalisation of each image by itself.
+    """
+
+    network: torch.nn.Module
+    scale: Scale | None = None
+
+    def __call__(
+        self,
+        projections: npt.NDArray[np.floating],
+        angles: npt.ArrayLike | None = None,
+        *,
+        axis: float | None = None,
+        noise: float | npt.NDArray[np.floating] | None = None,
+        step: int = 16,
+        tile: int | None = None,
+        at: Sequence[int] | None = None,
+        device: str | torch.device = "auto",
+        out: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Enhance the projections of a scan.
+
+        Parameters
+        ----------
+        projections : array of shape (angle, row, column)
+            Line integrals; also memory-mapped or an HDF5 dataset, read one after the other.
+        angles : array of shape (angle,), optional
+            In radians; networks that look at neighbouring angles need them.
+        axis : float, optional
+            Column of the rotation axis (for the neighbours); the middle by default.
+        noise : float or array of shape (angle, row, column), optional
+            Standard deviation of the noise in the unit of `projections`; networks that ask for it need it.
+        step : int
+            Distance of overlapping patches in pixels, for the network on patches.
+        tile : int, optional
+            Side of the tiles in which large images are enhanced, in pixels; whole by default. The result is
+            the same, as tiles overlap by what the network looks at.
+        at : sequence of int, optional
+            Which projections to enhance; all by default.
+        device : str or device
+        out : array of shape (angle, row, column), optional
+            Where to put the result (a memory map, say).
+
+        Returns
+        -------
+        array of float32, shape (angle, row, column), or as many as `at` names
+            In the unit of `projections`.
+
+        Raises
+        ------
+        LowdoseError
+            If shapes, values or sizes do not fit, or angles or noise are missing.
+        """
+        number, *shape = self._check(projections, angles, noise)
+        place = resolve_device(device)
+        network = self.network.to(place).eval()
+        half_width = int(getattr(network, "half_width", 0))
+        near = None
+        if half_width and angles is not None:
+            near = Neighbours(angles, half_width, shape[1], axis=axis)
+        chosen = range(number) if at is None else at
+        result = np.empty((len(chosen), *shape), np.float32) if out is None else out
+        for place_in_result, i in enumerate(chosen):
+            one = projections[i : i + 1] if near is None else near.of(i, projections)
+            one = finite(f"projection {i}", one)
+            scale = image_scale(one) if self.scale is None else self.scale
+            given = scale.do(one)
+            if noise is not None and getattr(network, "takes_noise", False):
+                given = np.concatenate(
+                    [given, noise_channel(noise, i, given.shape[1:]) / scale.factor]
+                ).astype(np.float32)
+            with torch.inference_mode():
+                answer = self._one(network, given, step, tile, place)
+            if self.scale is None:
+                result[place_in_result] = matched(answer[None], one)[0]
+            else:
+                result[place_in_result] = scale.undo(answer)
+        return result
+
+    def _check(
+        self,
+        projections: npt.NDArray[np.floating],
+        angles: npt.ArrayLike | None,
+        noise: float | npt.NDArray[np.floating] | None,
+    ) -> tuple[int, ...]:
+        if len(projections.shape) != 3:
+            raise LowdoseError(
+                "projections",
+                found=f"shape {projections.shape}",
+                expected="(angle, row, column)",
+                way_out="Give a single projection as projections[None].",
+            )
+        missing = [
+            name
+            for name, value, needed in (
+                ("angles", angles, getattr(self.network, "half_width", 0)),
+                ("noise", noise, getattr(self.network, "takes_noise", False)),
+            )
+            if needed and value is None
+        ]
+        if missing or (angles is not None and len(np.asarray(angles)) != len(projections)):
+            counted = "none" if angles is None else len(np.asarray(angles))
+            raise LowdoseError(
+                ", ".join(missing) or "angles",
+                found="none" if missing else counted,
+                expected=f"what the {type(self.network).__name__} looks at" if missing else len(projections),
+                way_out="One angle for each projection; noise as its standard deviation.",
+            )
+        return tuple(projections.shape)
+
+    @staticmethod
+    def _one(
+        network: torch.nn.Module,
+        given: npt.NDArray[np.float32],
+        step: int,
+        tile: int | None,
+        place: torch.device,
+    ) -> npt.NDArray[np.float32]:
+        """One projection (channel, row, column), in patches, tiles or whole."""
+
+        def run(part: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+            images = torch.from_numpy(np.ascontiguousarray(part)).to(place)
+            answer: torch.Tensor = network(images.contiguous(memory_format=torch.channels_last))
+            enhanced: npt.NDArray[np.float32] = answer.float().cpu().numpy()[:, 0]
+            return enhanced
+
+        shape = given.shape[-2:]
+        patch = getattr(network, "patch", None)
+        if patch is not None:
+            return joined(run(cut(given[0], patch, step)[:, None]), shape, step)
+        if tile is None or tile >= max(shape):
+            return run(given[None])[0]
+        halo = -(-int(getattr(network, "reach", 64)) // GRID) * GRID
+        tile = -(-tile // GRID) * GRID
+        result = np.empty(shape, np.float32)
+        for top in range(0, shape[0], tile):
+            for left in range(0, shape[1], tile):
+                y, x = max(top - halo, 0), max(left - halo, 0)
+                part = run(given[None, :, y : top + tile + halo, x : left + tile + halo])[0]
+                inner = part[top - y : top - y + tile, left - x : left - x + tile]
+                result[top : top + tile, left : left + tile] = inner
+        return result
+
+
+def noise_channel(
+    noise: float | npt.NDArray[np.floating], index: int, shape: tuple[int, ...]
+) -> npt.NDArray[np.float32]:
+    """The noise of projection `index` as one channel (1, row, column).
+
+    Raises
+    ------
+    LowdoseError
+        If it is not positive.
+    """
+    chosen = np.asarray(noise if np.ndim(noise) == 0 else np.asarray(noise)[index], np.float32)
+    if not (np.isfinite(chosen).all() and (chosen > 0).all()):
+        raise LowdoseError(
+            "noise",
+            found=f"smallest {chosen.min():g}",
+            expected="positive numbers",
+            way_out="Estimate it from air.",
+        )
+    return np.broadcast_to(chosen, shape)[None]

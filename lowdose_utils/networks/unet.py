@@ -1,0 +1,66 @@
+"""A small U-Net for images of any size."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class UNet(nn.Module):
+    """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015) of the kind used for denoising.
+
+    Two 3 x 3 convolutions with leaky ReLU at each of `depth` + 1 scales, means of 2 x 2 pixels on the way
+    down, bilinear interpolation on the way up, no normalisation layers, which would lose the scale. It
+    learns the difference to the middle input channel: untrained, it changes nothing.
+
+    Parameters
+    ----------
+    inputs, outputs : int
+        Channels.
+    kernels : int
+        Of the first scale; the second has twice, all further four times as many.
+    depth : int
+        Halvings of the image.
+    """
+
+    def __init__(self, inputs: int = 1, outputs: int = 1, *, kernels: int = 16, depth: int = 3) -> None:
+        super().__init__()
+        self.inputs, self.outputs, self.depth = inputs, outputs, depth
+        self.reach = 8 * 2**depth
+        widths = [kernels * min(2**scale, 4) for scale in range(depth + 1)]
+        self.down = nn.ModuleList(
+            _block(given, kernels) for given, kernels in zip([inputs, *widths[:-1]], widths, strict=True)
+        )
+        self.up = nn.ModuleList(
+            _block(widths[scale + 1] + widths[scale], widths[scale]) for scale in reversed(range(depth))
+        )
+        self.last = nn.Conv2d(kernels, outputs, 1)
+        for parameter in self.last.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Denoise images (image, inputs, row, column) to (image, outputs, row, column)."""
+        rows, columns = images.shape[-2:]
+        step = 2**self.depth
+        maps = functional.pad(images, (0, -columns % step, 0, -rows % step), mode="replicate")
+        kept = []
+        for scale, block in enumerate(self.down):
+            maps = block(maps if scale == 0 else functional.avg_pool2d(maps, 2))
+            kept.append(maps)
+        for block, skipped in zip(self.up, kept[-2::-1], strict=True):
+            maps = block(
+                torch.cat([functional.interpolate(maps, scale_factor=2, mode="bilinear"), skipped], 1)
+            )
+        first = (self.inputs - self.outputs) // 2
+        change: torch.Tensor = self.last(maps)[..., :rows, :columns]
+        return images[:, first : first + self.outputs] + change
+
+
+def _block(given: int, kernels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(given, kernels, 3, padding=1),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(kernels, kernels, 3, padding=1),
+        nn.LeakyReLU(0.1),
+    )
