@@ -58,7 +58,13 @@ def bilateral(
 
 
 def anisotropic_diffusion(
-    image: Image, smoothings: int, along: float, edge: float, compat: str | None, device: torch.device
+    image: Image,
+    smoothings: int,
+    along: float,
+    edge: float,
+    compat: str | None,
+    device: torch.device,
+    iterations: int = DIFFUSION_ITERATIONS,
 ) -> Iterator[Image]:
     """``Anisotropic_diffusion``: 20 times a diffusion tensor, and `smoothings` steps of diffusion by each.
 
@@ -84,7 +90,7 @@ def anisotropic_diffusion(
     (nw, n, ne), (w, centre, e), (sw, s, se) = ([moved(dy, dx) for dx in (-1, 0, 1)] for dy in (-1, 0, 1))
     velocity, pair = torch.empty_like(centre), torch.empty_like(centre)
     corner, side = (2 - sqrt(2)) / 4, (sqrt(2) - 1) / 2  # a gradient without preferred direction
-    for _ in range(DIFFUSION_ITERATIONS):
+    for _ in range(iterations):
         x = corner * (ne + se - nw - sw) + side * (e - w)
         y = corner * (sw + se - nw - ne) + side * (s - n)
         squared = x * x + y * y

@@ -59,7 +59,7 @@ def _all_steps(features: FeatureSet, device: torch.device) -> Iterator[Step]:
         yield from _blurs(scale, scales[:i])
         yield from _ranks(scale)
         yield from _derivatives(scale)
-        if whole := _whole(scales).get(scale):
+        if whole := _whole(scales).get(scale, 0):
             compute = partial(texture.entropy, radius=whole, compat=compat, device=device)
             names = [f"Entropy_{whole}_{bins}" for bins in texture.BINS]
             yield Step("entropy", names, compute, whole, 4 + whole, ("low", "high"))

@@ -74,10 +74,8 @@ def entropy(
 
 
 def _entropy_of_first(levels: torch.Tensor, counts: _DiscCounts, present: set[int]) -> Iterator[torch.Tensor]:
-    sums, number = (
-        torch.zeros_like(levels, dtype=torch.float32),
-        torch.zeros_like(levels, dtype=torch.float32),
-    )
+    sums = torch.zeros_like(levels, dtype=torch.float32)
+    number = torch.zeros_like(sums)
     for level in range(256):
         if level in present:
             number += _add_c_log_c(sums, counts(level))
