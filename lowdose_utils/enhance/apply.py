@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import index
 from typing import Literal
 
 import numpy as np
@@ -17,12 +18,15 @@ from lowdose_utils.enhance.scaling import Scale, finite, image_scale, matched
 from lowdose_utils.errors import LowdoseError
 
 Scaling = Literal["global", "image"]
-GRID = 8  # tiles begin at multiples of this, as the networks halve images three times
+GRID = 8  # tiles begin at multiples of this, as the networks halve images three times (or of their `grid`)
+TOGETHER = 256  # patches that pass the network at once
 
 
 @dataclass(frozen=True)
 class Enhancement:
     """A trained network with all that its use needs.
+
+    Projections are read, enhanced and written one after the other.
 
     Attributes
     ----------
@@ -59,17 +63,18 @@ class Enhancement:
         axis : float, optional
             Column of the rotation axis (for the neighbours); the middle by default.
         noise : float or array of shape (angle, row, column), optional
-            Standard deviation of the noise in the unit of `projections`; networks that ask for it need it.
+            Standard deviation of the noise in the unit of `projections`, above zero; networks that ask for it
+            need it.
         step : int
             Distance of overlapping patches in pixels, for the network on patches.
         tile : int, optional
             Side of the tiles in which large images are enhanced, in pixels; whole by default. The result is
-            the same, as tiles overlap by what the network looks at.
+            the same but for rounding, as tiles overlap by what the network looks at (its `reach`).
         at : sequence of int, optional
             Which projections to enhance; all by default.
         device : str or device
-        out : array of shape (angle, row, column), optional
-            Where to put the result (a memory map, say).
+        out : array, optional
+            Where to put the result (a memory map, say), of the result's shape.
 
         Returns
         -------
@@ -82,13 +87,27 @@ class Enhancement:
             If shapes, values or sizes do not fit, or angles or noise are missing.
         """
         number, *shape = self._check(projections, angles, noise)
+        chosen = check_places("at", range(number) if at is None else at, number)
+        if out is not None and tuple(out.shape) != (len(chosen), *shape):
+            raise LowdoseError(
+                "out",
+                found=f"shape {tuple(out.shape)}",
+                expected=(len(chosen), *shape),
+                way_out="It takes the chosen projections, one after the other.",
+            )
+        if tile is not None and (tile < 1 or not hasattr(self.network, "reach")):
+            raise LowdoseError(
+                "tile",
+                found=f"{tile}, for {type(self.network).__name__}",
+                expected="a pixel at least, and a network that says how far it looks (`reach`)",
+                way_out="Leave it out to enhance whole projections.",
+            )
         place = resolve_device(device)
         network = self.network.to(place).eval()
         half_width = int(getattr(network, "half_width", 0))
         near = None
         if half_width and angles is not None:
             near = Neighbours(angles, half_width, shape[1], axis=axis)
-        chosen = range(number) if at is None else at
         result = np.empty((len(chosen), *shape), np.float32) if out is None else out
         for place_in_result, i in enumerate(chosen):
             one = projections[i : i + 1] if near is None else near.of(i, projections)
@@ -136,6 +155,15 @@ class Enhancement:
                 expected=f"what the {type(self.network).__name__} looks at" if missing else len(projections),
                 way_out="One angle for each projection; noise as its standard deviation.",
             )
+        needs = [name for name in ("half_width", "takes_noise") if getattr(self.network, name, 0)]
+        if self.scale is None and needs:
+            raise LowdoseError(
+                "scale",
+                found=f"none, for {type(self.network).__name__}",
+                expected="one for all projections",
+                way_out="Train with scaling='global': a context and its noise need one scale.",
+            )
+        check_noise(noise, tuple(projections.shape))
         return tuple(projections.shape)
 
     @staticmethod
@@ -157,11 +185,14 @@ class Enhancement:
         shape = given.shape[-2:]
         patch = getattr(network, "patch", None)
         if patch is not None:
-            return joined(run(cut(given[0], patch, step)[:, None]), shape, step)
+            patches = cut(given[0], patch, step)[:, None]
+            parts = [run(patches[i : i + TOGETHER]) for i in range(0, len(patches), TOGETHER)]
+            return joined(np.concatenate(parts), shape, step)
         if tile is None or tile >= max(shape):
-            return run(given[None])[0]
-        halo = -(-int(getattr(network, "reach", 64)) // GRID) * GRID
-        tile = -(-tile // GRID) * GRID
+            whole: npt.NDArray[np.float32] = run(given[None])[0]
+            return whole
+        grid = max(GRID, int(getattr(network, "grid", GRID)))
+        halo, tile = (-(-int(length) // grid) * grid for length in (getattr(network, "reach", 0), tile))
         result = np.empty(shape, np.float32)
         for top in range(0, shape[0], tile):
             for left in range(0, shape[1], tile):
@@ -172,17 +203,57 @@ class Enhancement:
         return result
 
 
+def check_places(name: str, places: Sequence[int], number: int) -> list[int]:
+    """`places` as whole numbers, after checking that they count from 0 to ``number - 1``.
+
+    Raises
+    ------
+    LowdoseError
+        If one is no whole number, or out of range.
+    """
+    try:
+        whole = [index(place) for place in places]
+    except TypeError:
+        whole = [-1]
+    if not all(0 <= place < number for place in whole):
+        raise LowdoseError(
+            name,
+            found=list(places),
+            expected=f"whole numbers from 0 to {number - 1}",
+            way_out="Give indices, not angles; count from the beginning.",
+        )
+    return whole
+
+
+def check_noise(noise: float | npt.NDArray[np.floating] | None, shape: tuple[int, ...]) -> None:
+    """Refuse noise that is neither one number nor as large as the projections.
+
+    Raises
+    ------
+    LowdoseError
+        If it is of another shape.
+    """
+    if noise is not None and np.shape(noise) not in ((), shape):
+        raise LowdoseError(
+            "noise",
+            found=f"shape {np.shape(noise)}",
+            expected=f"one number, or shape {shape} as the projections",
+            way_out="Spread smaller arrays with np.broadcast_to, which takes no memory.",
+        )
+
+
 def noise_channel(
-    noise: float | npt.NDArray[np.floating], index: int, shape: tuple[int, ...]
+    noise: float | npt.NDArray[np.floating], place: int, shape: tuple[int, ...]
 ) -> npt.NDArray[np.float32]:
-    """The noise of projection `index` as one channel (1, row, column).
+    """The noise of projection `place` as one channel (1, row, column).
 
     Raises
     ------
     LowdoseError
         If it is not positive.
     """
-    chosen = np.asarray(noise if np.ndim(noise) == 0 else np.asarray(noise)[index], np.float32)
+    one = noise if isinstance(noise, float | int) or not noise.shape else noise[place]
+    chosen = np.asarray(one, np.float32)
     if not (np.isfinite(chosen).all() and (chosen > 0).all()):
         raise LowdoseError(
             "noise",

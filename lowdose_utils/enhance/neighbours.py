@@ -25,6 +25,12 @@ class Neighbours:
         Of the detector.
     axis : float, optional
         Column of the rotation axis; the middle by default. The mirror is placed to the nearest half pixel.
+
+    Raises
+    ------
+    LowdoseError
+        If angles are not increasing, fewer than the context is wide, or over more than half a turn, or
+        `half_width` or `axis` makes no sense.
     """
 
     def __init__(
@@ -32,6 +38,14 @@ class Neighbours:
     ) -> None:
         theta = check_angles(angles)
         steps = np.diff(theta)
+        middle = (columns - 1) / 2 if axis is None else axis
+        if half_width < 0 or not 0 <= middle <= columns - 1:
+            raise LowdoseError(
+                "half_width, axis",
+                found=(half_width, axis),
+                expected=f"not negative, and a column from 0 to {columns - 1}",
+                way_out="Leave the axis out if it is the middle.",
+            )
         if len(theta) < 2 * half_width + 1 or (steps <= 0).any() or np.ptp(theta) > np.pi + 1e-6:
             raise LowdoseError(
                 "angles",
@@ -52,7 +66,6 @@ class Neighbours:
         self.places = np.where(
             places < 0, places + period, np.where(places >= number, places - period, places)
         )
-        middle = (columns - 1) / 2 if axis is None else axis
         self._mirror = np.clip(round(2 * middle) - np.arange(columns), 0, columns - 1)
 
     def of(

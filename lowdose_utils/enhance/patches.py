@@ -31,7 +31,13 @@ def corners(length: int, patch: int, step: int) -> list[int]:
 
 
 def cut(image: Floats, patch: int, step: int) -> Floats:
-    """All patches of an image (row, column), as (patch, row, column)."""
+    """All patches of an image (row, column), as (patch, row, column).
+
+    Raises
+    ------
+    LowdoseError
+        If a patch is larger than the image, or the step leaves gaps.
+    """
     return np.stack([image[window] for window in windows(image.shape, patch, step)])
 
 
@@ -40,9 +46,22 @@ def joined(patches: Floats, shape: tuple[int, int], step: int) -> Floats:
 
     The number of patches is counted pixel by pixel. (The code that the paper's authors published divides by
     ``min(i + step, p, H - i) min(j + step, p, W - j)`` instead, which is right for steps of one pixel only.)
+
+    Raises
+    ------
+    LowdoseError
+        If these are not the patches of an image of that shape.
     """
+    places = list(windows(shape, patches.shape[-1], step))
+    if patches.shape != (len(places), *patches.shape[-1:] * 2):
+        raise LowdoseError(
+            "patches",
+            found=f"shape {patches.shape}",
+            expected=f"{len(places)} squares, for an image of {shape} and a step of {step}",
+            way_out="Give shape and step as they were cut.",
+        )
     total, count = np.zeros(shape, np.float64), np.zeros(shape, np.float64)
-    for window, content in zip(windows(shape, patches.shape[-1], step), patches, strict=True):
+    for window, content in zip(places, patches, strict=True):
         total[window] += content
         count[window] += 1
     return (total / count).astype(np.float32)

@@ -112,4 +112,5 @@ def finite(name: str, images: npt.ArrayLike, dimensions: int = 3) -> Floats:
             expected="finite values",
             way_out="Repair the data first: correct.repair_bad_pixels.",
         )
-    return stack if stack.dtype.kind == "f" else stack.astype(np.float32)
+    # Half precision is for files: sums of squares overflow it.
+    return stack.astype(np.promote_types(stack.dtype, np.float32), copy=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from lowdose_utils import training
-from lowdose_utils.enhance.apply import Enhancement, Scaling, noise_channel
+from lowdose_utils.enhance.apply import Enhancement, Scaling, check_noise, check_places, noise_channel
 from lowdose_utils.enhance.neighbours import Neighbours
 from lowdose_utils.enhance.scaling import Scale, finite, global_scale, image_scale
 from lowdose_utils.errors import LowdoseError
@@ -62,12 +62,21 @@ class Pairs:
         targets = finite("high", high)
         check_pairs(low, targets, at, angles, noise)
         half_width = int(getattr(network, "half_width", 0))
-        if scaling == "image" and half_width:
+        takes_noise = bool(getattr(network, "takes_noise", False))
+        fitting = ("global",) if half_width or takes_noise else get_args(Scaling)
+        if scaling not in fitting:
             raise LowdoseError(
                 "scaling",
-                found="image, for a network that looks at neighbouring angles",
-                expected="global",
-                way_out="A context needs one scale for all its projections.",
+                found=f"{scaling}, for {type(network).__name__}",
+                expected=" or ".join(fitting),
+                way_out="A context and its noise need one scale for all projections.",
+            )
+        if takes_noise and noise is None:
+            raise LowdoseError(
+                "noise",
+                found="none",
+                expected=f"its standard deviation in each scan, for {type(network).__name__}",
+                way_out="Estimate it from air, or from the counts.",
             )
         self.scale: Scale | None = global_scale(targets) if scaling == "global" else None
         near = Neighbours(angles, half_width, targets.shape[2], axis=axis) if half_width else None
@@ -76,15 +85,7 @@ class Pairs:
             for place, target in zip(at, targets, strict=True):
                 one = finite("low", near.of(place, scan) if near else np.asarray(scan[place])[None])
                 given = (self.scale or image_scale(one)).do(one)
-                if getattr(network, "takes_noise", False):
-                    if noise is None:
-                        raise LowdoseError(
-                            "noise",
-                            found="none",
-                            expected=f"its standard deviation in each scan, for {type(network).__name__}",
-                            way_out="Estimate it from air, or from the counts.",
-                        )
-                    assert self.scale is not None
+                if takes_noise and noise is not None and self.scale is not None:
                     channel = noise_channel(noise[level], place, given.shape[1:]) / self.scale.factor
                     given = np.concatenate([given, channel])
                 inputs.append(given.astype(np.float32))
@@ -97,7 +98,7 @@ class Pairs:
         Raises
         ------
         LowdoseError
-            If a crop is larger than the projections.
+            If a crop is larger than the projections, or there is none in a batch.
         """
         rows, columns = self.targets.shape[-2:]
         if not 1 <= side <= min(rows, columns):
@@ -107,6 +108,8 @@ class Pairs:
                 expected=f"1 to {min(rows, columns)}",
                 way_out="Take smaller ones.",
             )
+        if batch < 1:
+            raise LowdoseError("batch", found=batch, expected="a crop at least", way_out="Try 8.")
 
         def draw(rng: np.random.Generator) -> training.Batch:
             given, wanted = [], []
@@ -117,9 +120,8 @@ class Pairs:
                 one, other = self.inputs[pair][window], self.targets[pair][window]
                 if rng.random() < 0.5:
                     one, other = one[:, ::-1], other[:, ::-1]
-                if (
-                    rng.random() < 0.5
-                ):  # columns mirrored: the sample turns the other way, and so does the context
+                # With its columns mirrored the sample turns the other way, and so does its context.
+                if rng.random() < 0.5:
                     one, other = _turned(one, self.inputs.shape[1])[..., ::-1], other[..., ::-1]
                 given.append(one)
                 wanted.append(other)
@@ -160,19 +162,26 @@ def train_enhancer(
     batch : int
         Crops in a step.
     held_out : sequence of int, optional
-        Which of the pairs are kept from training, to validate on (with `validate_every`).
+        Which of the pairs (places in `at`) are kept from training, to validate on (with `validate_every`):
+        the mean squared error of their projections, all scans together.
     **settings
         For `training.train`: steps, loss, learning_rate, checkpoint, rng, device, ...
 
     Returns
     -------
     Enhancement, Training
+
+    Raises
+    ------
+    LowdoseError
+        If the pairs do not fit, none is left to train on, a setting makes no sense, or a checkpoint belongs
+        to another run.
     """
-    kept = [int(i) for i in held_out]
-    used = [i for i in range(len(at)) if i not in kept]
     targets = finite("high", high)
     common: dict[str, Any] = {"noise": noise, "scaling": scaling, "axis": axis}
     check_pairs(low, targets, at, angles, noise)
+    kept = check_places("held_out", held_out, len(at))
+    used = [i for i in range(len(at)) if i not in kept]
     if not used:
         raise LowdoseError(
             "at",
@@ -180,21 +189,32 @@ def train_enhancer(
             expected="one at least",
             way_out="Hold fewer of the pairs out.",
         )
+    patch = getattr(network, "patch", None)
+    if patch is not None and crop not in (None, patch):
+        raise LowdoseError("crop", found=crop, expected=patch, way_out="It is the network's: leave it out.")
+    if kept and settings.get("validate") is not None:
+        raise LowdoseError(
+            "validate, held_out",
+            found="both",
+            expected="one of them",
+            way_out="Pairs that are held out are what is validated on.",
+        )
     pairs = Pairs(network, low, targets[used], [at[i] for i in used], angles, **common)
     enhancement = Enhancement(network, pairs.scale)
     if kept:
         places = [at[i] for i in kept]
+        device = settings.get("device", "auto")  # validation must not take the network to another one
 
         def error(_: torch.nn.Module) -> float:
             errors = []
             for level, scan in enumerate(low):
                 known = None if noise is None else noise[level]
-                found = enhancement(scan, angles, axis=axis, noise=known, at=places)
+                found = enhancement(scan, angles, axis=axis, noise=known, at=places, device=device)
                 errors.append(np.mean((found - targets[kept]) ** 2))
             return float(np.mean(errors))
 
         settings["validate"] = error
-    side = int(getattr(network, "patch", crop or 64))
+    side = patch or (64 if crop is None else crop)
     done = training.train(network, pairs.crops(side, batch), **settings)
     return enhancement, done
 
@@ -227,19 +247,18 @@ def check_pairs(
                 "low",
                 found=f"shape {tuple(scan.shape)}",
                 expected=f"{(number, *high.shape[1:])}: one projection for each angle, as large as `high`",
-                way_out="Bring both to the same pixels; give the angles of the low-dose scan.",
+                way_out="Give a list of scans, on the same pixels as `high`, and the angles of a scan.",
             )
-    if not all(0 <= place < number for place in at):
-        raise LowdoseError(
-            "at",
-            found=list(at),
-            expected=f"places from 0 to {number - 1}",
-            way_out="Give indices, not angles.",
-        )
-    if noise is not None and len(noise) != len(low):
+    check_places("at", at, number)
+    if noise is None:
+        return
+    counted = len(noise) if hasattr(noise, "__len__") else "one number"
+    if counted != len(low):
         raise LowdoseError(
             "noise",
-            found=f"{len(noise)} values",
-            expected=f"{len(low)}, one for each scan",
+            found=counted,
+            expected=f"a list of {len(low)}, one for each scan",
             way_out="Give them all.",
         )
+    for one in noise:
+        check_noise(one, (number, *high.shape[1:]))

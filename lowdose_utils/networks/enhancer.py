@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.networks.unet import check_images
 
 SCALE = 8  # three layers of stride 2: sides are multiples of this inside
 
@@ -31,8 +32,8 @@ class Enhancer(nn.Module):
 
     Notes
     -----
-    Input and output are (image, 1, row, column). Sides that are no multiple of 8 are mirrored to one and
-    cut again. An output pixel depends on the input up to 54 pixels away.
+    Input and output are (image, 1, row, column). Sides that are no multiple of 8 are filled up to one with
+    the last row or column, and cut again. An output pixel depends on the input up to 54 pixels away.
     """
 
     reach = 56
@@ -68,7 +69,14 @@ class Enhancer(nn.Module):
         return maps
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Enhance images (image, 1, row, column)."""
+        """Enhance images (image, 1, row, column).
+
+        Raises
+        ------
+        LowdoseError
+            If they have another shape.
+        """
+        check_images(images, 1)
         rows, columns = images.shape[-2:]
         maps = functional.pad(images, (0, -columns % SCALE, 0, -rows % SCALE), mode="replicate")
         merged = {}
@@ -119,14 +127,24 @@ class PatchEnhancer(Enhancer):
         nn.init.kaiming_normal_(self.connected.weight, nonlinearity="relu")
         nn.init.zeros_(self.connected.bias)
 
-    def bottleneck(self, maps: torch.Tensor) -> torch.Tensor:
-        """The fully connected layer over all maps of a patch."""
-        if maps.shape[-2:] != (self.patch // SCALE,) * 2:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Enhance patches (image, 1, row, column).
+
+        Raises
+        ------
+        LowdoseError
+            If they have another size.
+        """
+        if images.shape[-2:] != (self.patch, self.patch):
             raise LowdoseError(
                 "images",
-                found=f"about {maps.shape[-2] * SCALE} x {maps.shape[-1] * SCALE} pixels",
+                found=f"{' x '.join(map(str, images.shape[-2:]))} pixels",
                 expected=f"patches of {self.patch} x {self.patch}",
                 way_out="Cut them into patches (enhance.apply does), or use Enhancer, which takes any size.",
             )
+        return super().forward(images)
+
+    def bottleneck(self, maps: torch.Tensor) -> torch.Tensor:
+        """The fully connected layer over all maps of a patch."""
         numbers = functional.relu(self.connected(maps.reshape(len(maps), -1)))
         return numbers.view(maps.shape)

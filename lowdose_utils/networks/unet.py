@@ -6,6 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from lowdose_utils.errors import LowdoseError
+
 
 class UNet(nn.Module):
     """U-Net (Ronneberger, Fischer and Brox, MICCAI 2015) of the kind used for denoising.
@@ -22,12 +24,30 @@ class UNet(nn.Module):
         Of the first scale; the second has twice, all further four times as many.
     depth : int
         Halvings of the image.
+
+    Raises
+    ------
+    LowdoseError
+        If the numbers make no network; in use, if images have another shape.
+
+    Notes
+    -----
+    Sides that are no multiple of ``2**depth`` are filled up to one with the last row or column, and cut
+    again. An output pixel depends on the input up to `reach` pixels away, and images that begin at multiples
+    of `grid` are halved in the same places.
     """
 
     def __init__(self, inputs: int = 1, outputs: int = 1, *, kernels: int = 16, depth: int = 3) -> None:
         super().__init__()
+        if not (1 <= outputs <= inputs and kernels >= 1 and depth >= 0):
+            raise LowdoseError(
+                "inputs, outputs, kernels, depth",
+                found=(inputs, outputs, kernels, depth),
+                expected="1 <= outputs <= inputs, a kernel at least, depth not negative",
+                way_out="The network changes its middle input channels: it cannot give more than it gets.",
+            )
         self.inputs, self.outputs, self.depth = inputs, outputs, depth
-        self.reach = 8 * 2**depth
+        self.reach, self.grid = 8 * 2**depth, 2**depth
         widths = [kernels * min(2**scale, 4) for scale in range(depth + 1)]
         self.down = nn.ModuleList(
             _block(given, kernels) for given, kernels in zip([inputs, *widths[:-1]], widths, strict=True)
@@ -41,6 +61,7 @@ class UNet(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Denoise images (image, inputs, row, column) to (image, outputs, row, column)."""
+        check_images(images, self.inputs)
         rows, columns = images.shape[-2:]
         step = 2**self.depth
         maps = functional.pad(images, (0, -columns % step, 0, -rows % step), mode="replicate")
@@ -55,6 +76,23 @@ class UNet(nn.Module):
         first = (self.inputs - self.outputs) // 2
         change: torch.Tensor = self.last(maps)[..., :rows, :columns]
         return images[:, first : first + self.outputs] + change
+
+
+def check_images(images: torch.Tensor, channels: int) -> None:
+    """Refuse what is not (image, `channels`, row, column).
+
+    Raises
+    ------
+    LowdoseError
+        If the shape is another, or empty.
+    """
+    if images.ndim != 4 or images.shape[1] != channels or 0 in images.shape:
+        raise LowdoseError(
+            "images",
+            found=f"shape {tuple(images.shape)}",
+            expected=f"(image, {channels}, row, column), none empty",
+            way_out="Add axes of length 1 where one is missing.",
+        )
 
 
 def _block(given: int, kernels: int) -> nn.Sequential:
