@@ -118,6 +118,7 @@ def test_filters():
     assert 0 < ramp[0] < 1 / 512  # the sampled ramp's mean, which keeps the zero of a padded sinogram right
     # At half the highest frequency: TomoPy's and scikit-image's windows.
     expected = {"shepp-logan": 2**1.5 / np.pi, "cosine": 2**-0.5, "hann": 0.5, "parzen": 0.25}
+    expected["parzen-gridrec"] = 0.125
     for name, value in expected.items():
         window = filter_response(512, name) / ramp
         assert window[0] == pytest.approx(1) and window[128] == pytest.approx(value)

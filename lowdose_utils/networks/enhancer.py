@@ -22,13 +22,18 @@ class Enhancer(nn.Module):
     """The paper's network without its fully connected layer: images of any size.
 
     What the paper leaves open is chosen so: kernels double with each halving of the image; the encoder's
-    maps are merged after each transposed convolution of stride 2; the last bias starts at 0.1, since a ReLU
-    that starts at zero may never wake. 341,937 parameters.
+    maps are merged after each transposed convolution of stride 2; the last bias starts at 0.1 and the
+    weights small (torch's default), since a ReLU that is driven to zero never wakes again. 341,937 parameters.
 
     Parameters
     ----------
     kernels : int
         Of the first layers; 16 in the paper.
+
+    Raises
+    ------
+    LowdoseError
+        If `kernels` is less than 1; in use, if images have another shape.
 
     Notes
     -----
@@ -40,6 +45,8 @@ class Enhancer(nn.Module):
 
     def __init__(self, kernels: int = 16) -> None:
         super().__init__()
+        if kernels < 1:
+            raise LowdoseError("kernels", found=kernels, expected="one at least", way_out="The paper has 16.")
         n = kernels
         widths = [1, n, n, 2 * n, 2 * n, 4 * n, 4 * n, 4 * n, 4 * n]
         self.encoder = nn.ModuleList(
@@ -59,9 +66,6 @@ class Enhancer(nn.Module):
             )
             for i in range(9)
         )
-        for layer in [*self.encoder, *self.decoder]:
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
         nn.init.constant_(self.decoder[8].get_parameter("bias"), 0.1)
 
     def bottleneck(self, maps: torch.Tensor) -> torch.Tensor:
@@ -124,8 +128,6 @@ class PatchEnhancer(Enhancer):
         self.patch = patch
         numbers = 4 * kernels * (patch // SCALE) ** 2
         self.connected = nn.Linear(numbers, numbers)
-        nn.init.kaiming_normal_(self.connected.weight, nonlinearity="relu")
-        nn.init.zeros_(self.connected.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Enhance patches (image, 1, row, column).

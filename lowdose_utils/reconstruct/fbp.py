@@ -12,7 +12,7 @@ from lowdose_utils.device import ArrayT, like
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.project import Projector, check_angles, check_stack
 
-Filter = Literal["ramp", "shepp-logan", "cosine", "hann", "parzen"]
+Filter = Literal["ramp", "shepp-logan", "cosine", "hann", "parzen", "parzen-gridrec"]
 Backend = Literal["torch", "tomopy"]
 
 
@@ -45,8 +45,10 @@ def fbp(
         Side of the slices in pixels; the number of columns by default.
     axis : float, optional
         Detector column of the rotation axis; the middle by default.
-    filter : {"ramp", "shepp-logan", "cosine", "hann", "parzen"} or None
+    filter : {"ramp", "shepp-logan", "cosine", "hann", "parzen", "parzen-gridrec"} or None
         Window on the ramp, from sharp to smooth. None leaves the filter out, ramp included.
+        ``"parzen-gridrec"`` is what TomoPy's gridrec calls Parzen, ``(1 - 2 |f|)**3``; ``"parzen"`` is the
+        window of that name elsewhere, which lets 1.8 times more noise through (standard deviation).
     pixel_size : float
         Width of a detector column, in metres for attenuation in 1/m. 1 gives attenuation per pixel.
     kernel_width, padding : optional
@@ -120,6 +122,7 @@ def filter_response(period: int, filter: Filter | None) -> npt.NDArray[np.float6
             1 - 24 * frequency**2 * (1 - 2 * frequency),
             2 * (1 - 2 * frequency) ** 3,
         ),
+        "parzen-gridrec": (1 - 2 * frequency) ** 3,
     }[filter]
     response: npt.NDArray[np.float64] = np.fft.rfft(kernel).real * window
     return response

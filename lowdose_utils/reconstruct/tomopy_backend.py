@@ -24,7 +24,7 @@ _NAMES = {
     "shepp-logan": "shepp",
     "cosine": "cosine",
     "hann": "hann",
-    "parzen": "parzen",
+    "parzen-gridrec": "parzen",
 }
 
 
