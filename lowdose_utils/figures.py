@@ -216,6 +216,85 @@ def curves(
     return figure
 
 
+def small_multiples(
+    panels: Mapping[str, Mapping[str, Sequence[npt.ArrayLike]]],
+    *,
+    x_label: str,
+    y_label: str,
+    log: str = "",
+    columns: int = 3,
+    height: float = 1.7,
+) -> Figure:
+    """Draw the same kind of curves in many panels with common axes.
+
+    Parameters
+    ----------
+    panels : mapping of str to (mapping of str to (x, y))
+        Lines by name, panels by title. A name has one colour and dash in all panels.
+    x_label, y_label : str
+        With units.
+    log : str
+        As for `curves`.
+    columns : int
+        Panels in a row.
+    height : float
+        Of a panel in inches.
+    """
+    names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    across = min(columns, len(panels))
+    down = -(-len(panels) // across)
+    with rc_context(LOOK):
+        figure = Figure(figsize=(7.2, height * down + 0.5), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+        for axes in grid.flat[len(panels) :]:
+            axes.set_axis_off()
+        for axes, (title, lines) in zip(grid.flat, panels.items(), strict=False):
+            axes.set_title(title)
+            axes.set_xscale("log" if "x" in log else "linear")
+            axes.set_yscale("log" if "y" in log else "linear")
+            for name, (x, y) in lines.items():
+                number = names.index(name)
+                dashes = ("-", "--", ":", "-.")[number % 4]
+                axes.plot(x, y, dashes, color=COLOURS[number % len(COLOURS)], linewidth=1.2, label=name)
+        handles = {
+            label: handle
+            for axes in grid.flat
+            for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
+        figure.supxlabel(x_label, fontsize=9)
+        figure.supylabel(y_label, fontsize=9)
+    return figure
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], alt: str) -> Shown:
+    """A table of results for the page: texts as they are, numbers with three significant digits.
+
+    Parameters
+    ----------
+    columns : sequence of str
+        Headings, with units.
+    rows : sequence of sequences
+        As many entries as `columns`; the first names the row.
+    alt : str
+        What is to be seen in it.
+    """
+
+    def cell(value: object) -> str:
+        return f"{value:.3g}" if isinstance(value, float) else html.escape(str(value))
+
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
+    body = "".join(
+        f'<tr><th scope="row">{cell(row[0])}</th>'
+        + "".join(f"<td>{cell(value)}</td>" for value in row[1:])
+        + "</tr>"
+        for row in rows
+    )
+    caption = f'<caption>{html.escape(_text(alt))}</caption>'
+    content = f'<table class="dataframe table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return Shown("text/html", content, _text(alt))
+
+
 def show(figure: Figure, alt: str) -> Shown:
     """Turn a figure into a picture that carries its text alternative.
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -81,3 +84,45 @@ def simulated_scan(
         axis=axis,
         provenance={"values": "counts", "notes": "simulated"},
     )
+
+
+@dataclass(frozen=True)
+class NoisyProjections:
+    """Projections whose white Gaussian noise is drawn when they are looked at.
+
+    A scan of a thousand large projections at six noise levels need not be in memory to train on two of them.
+    The noise of a projection follows from `seed` and its number alone, whichever way it is asked for.
+
+    Attributes
+    ----------
+    clean : array of shape (angle, row, column)
+        Also memory-mapped.
+    sigma : float
+        Standard deviation of the noise, in the unit of `clean`.
+    seed : int
+    """
+
+    clean: npt.NDArray[np.floating]
+    sigma: float
+    seed: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(angle, row, column)."""
+        return self.clean.shape
+
+    def __len__(self) -> int:
+        return len(self.clean)
+
+    def __getitem__(self, key: Any) -> npt.NDArray[np.float32]:
+        first, *rest = key if isinstance(key, tuple) else (key,)
+        chosen = np.arange(len(self.clean))[first]
+        if np.ndim(chosen) == 0:
+            return self._one(int(chosen))[tuple(rest)]
+        return np.stack([self._one(int(i))[tuple(rest)] for i in chosen])
+
+    def _one(self, index: int) -> npt.NDArray[np.float32]:
+        generator = np.random.default_rng([self.seed, index])
+        noise = generator.standard_normal(self.clean.shape[1:], dtype=np.float32)
+        noisy: npt.NDArray[np.float32] = (self.clean[index] + np.float32(self.sigma) * noise).astype(np.float32)
+        return noisy
