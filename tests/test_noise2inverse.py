@@ -505,6 +505,29 @@ def test_turned_is_the_mean_over_all_orientations():
     assert np.allclose(denoiser(image[..., :9], turned=True, device="cpu"), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("channels", [None, 2])
+def test_volumes_in_files_are_denoised_into_files(tmp_path, channels):
+    volumes = noise_sections(3, 4, 12, channels)
+    count = channels or 1
+    network = UNet(3 * count, count, kernels=4, depth=1)
+    torch.nn.init.normal_(network.last.weight, generator=torch.Generator().manual_seed(0))
+    denoiser = n2i.Denoiser(network, plain_scale(count), 3, context=1)
+    with h5py.File(tmp_path / "all.h5", "w") as file:
+        stored = file.create_dataset("all", data=volumes)
+        out = file.create_dataset("out", volumes.shape[1:], "f4")
+        target = zarr.create_array(str(tmp_path / "out.zarr"), shape=volumes.shape[1:], dtype="f4")
+        ways = (
+            lambda source, **where: denoiser.of_sections(source, "both", device="cpu", **where),
+            lambda source, **where: denoiser(source[0], device="cpu", **where),
+            lambda source, **where: n2i.split_disagreement(denoiser, source, device="cpu", **where),
+        )
+        for way in ways:
+            wanted = way(volumes)
+            assert np.ptp(wanted) > 0
+            assert np.array_equal(way(stored, out=out)[...], wanted)
+            assert np.array_equal(way(stored, out=target)[...], wanted)
+
+
 # Uncertainty
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -126,18 +125,18 @@ class Denoiser:
         result = result_for(given, out)
         self.ready(device)
         for z in range(given.slices):
-            found = []
+            blocks, found = given.blocks(z, self.context), []
             if inference != "full":
-                found.append(np.mean(list(self.outputs(given, z, turned)), axis=0))
+                found.append(self.outputs(blocks, turned).mean(axis=0))
             if inference != "sections":
-                found.append(self.apply(given.mean(range(self.sections), z, self.context), turned))
+                found.append(self.apply(blocks.mean(axis=0), turned))
             put(result, z, np.mean(found, axis=0))
         return result
 
-    def outputs(self, given: Volumes, z: int, turned: bool = False) -> Iterator[Floats]:
-        """What the network makes of each of the K inputs of training at slice `z`, (channel, y, x)."""
-        for inputs, _ in pairs(self.sections, self.strategy):
-            yield self.apply(given.mean(inputs, z, self.context), turned)
+    def outputs(self, blocks: Floats, turned: bool = False) -> Floats:
+        """What the network makes of the K inputs of training, (K, channel, y, x), at one slice of all."""
+        inputs = [blocks[list(places)].mean(axis=0) for places, _ in pairs(self.sections, self.strategy)]
+        return np.stack([self.apply(block, turned) for block in inputs])
 
     def apply(self, block: Floats, turned: bool = False) -> Floats:
         """Denoise one slice with its context, (slice x channel, y, x)."""

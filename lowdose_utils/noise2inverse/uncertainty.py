@@ -50,7 +50,7 @@ def split_disagreement(
     result = result_for(given, out)
     denoiser.ready(device)
     for z in range(given.slices):
-        outputs = np.stack(list(denoiser.outputs(given, z, turned)))
+        outputs = denoiser.outputs(given.blocks(z, denoiser.context), turned)
         put(result, z, (factor * outputs.std(axis=0, ddof=1)).astype(np.float32))
     return result
 

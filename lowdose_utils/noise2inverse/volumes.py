@@ -86,6 +86,10 @@ class Volumes:
         chosen: Floats = by_slice[places].reshape(-1, *found.shape[-2:])
         return chosen
 
+    def blocks(self, z: int, context: int = 0) -> Floats:
+        """Slice `z` of all sections, (section, slice x channel, y, x)."""
+        return np.stack([self.block(section, z, context) for section in range(self.number)])
+
     def mean(self, sections: Sequence[int], z: int, context: int = 0, window: Window = WHOLE) -> Floats:
         """Mean of the blocks of some sections."""
         total = self.block(sections[0], z, context, window)
