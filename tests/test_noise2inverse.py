@@ -116,6 +116,7 @@ def test_split_sections_hold_each_projection_once_and_pass_the_check(count, numb
         ([[0, 2, 4], [1, 3, 5, 7]], "never used: 6 \\(135.00 degrees\\)"),
         ([[0, 2, 4, 6, 7], [1, 3, 5]], "5 projections in section 0 .* 3 in section 1 \\(1 \\(22.50 degrees"),
         ([[0, 1, 2, 3], [4, 5, 6, 7]], "section 0.*4 directions .* between 3 \\(67.50 .*, 0 \\(0.00"),
+        ([[0, 1, 2, 6], [3, 4, 5, 7]], "section 0.*3 directions .* between 2 \\(45.00 .*, 6 \\(135.00"),
         ([[0, 1, 2, 3, 4, 5, 6, 7]], "two at least"),
         ([[0, 2, 4, 8], [1, 3, 5, 7]], "places from 0 to 7"),
         ([[0.0, 2.0, 4.0, 6.0], [1, 3, 5, 7]], "places from 0 to 7"),
