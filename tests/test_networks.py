@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -138,8 +140,15 @@ def test_nothing_beyond_reach_matters(make, true_reach):
 def test_beyond_the_reach_of_the_context_network_only_rounding_matters():
     network = ContextEnhancer(1, kernels=2)
     found = influence(all_positive(network), 4, 208)
-    assert found[network.reach :].max() < 1e-7
-    assert found[40:50].max() > 1e-7
+    assert found[network.reach :].max() < 1e-7  # Gaussians end nowhere, but fall fast
+    network = randomised(ContextEnhancer(1, kernels=8), gain=2).double()
+    x = scan(1, 24, 300).double()
+    x[:, :-1] += torch.randn(3, 24, 300, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        whole = network(x)
+        for halo, equal in ((network.reach, True), (network.reach - 16, False)):
+            part = network(x[..., 120 - halo :])[..., halo:]
+            assert ((part - whole[..., 120:]).abs().max() < 1e-5 * whole.abs().max()) == equal
 
 
 def test_the_decoder_takes_in_the_encoders_maps():
@@ -196,6 +205,14 @@ def test_white_noise_gives_bands_of_unit_variance(half_width):
     assert bands.shape[1] == len(network.widths) * len(BLURS)
     spread = bands.transpose(0, 1).flatten(1).std(1)
     torch.testing.assert_close(spread, torch.ones_like(spread), rtol=0, atol=0.06)
+
+
+def test_noise_left_is_the_norm_of_each_bands_kernel():
+    away = np.arange(-40, 41)
+    lines = [np.eye(81)[40], *(np.exp(-((away / blur) ** 2) / 2) for blur in BLURS)]
+    kernels = [np.outer(line, line) / line.sum() ** 2 for line in lines]
+    norms = [np.linalg.norm(one - other) for one, other in pairwise(kernels)]
+    np.testing.assert_allclose(ContextEnhancer(1, kernels=1).noise_left, norms, rtol=1e-5)
 
 
 def test_the_order_of_the_context_does_not_matter_but_its_distance_does():
