@@ -1,4 +1,4 @@
-# make book [PRESET=smoke|quick|paper] [JOBS=n] · make test · make notebooks · make bench · make clean
+# make book [PRESET=smoke|quick|long|paper] [JOBS=n] · make test · make notebooks · make bench · make clean
 PRESET ?= quick
 JOBS ?= all
 PY := .venv/bin/python

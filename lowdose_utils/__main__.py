@@ -19,7 +19,7 @@ def _parser() -> argparse.ArgumentParser:
 
     run = commands.add_parser("run", help="execute one section")
     run.add_argument("section", help="name of the section, such as 00_scan_to_slice")
-    run.add_argument("--preset", default="quick", help="smoke, quick (default) or paper")
+    run.add_argument("--preset", default="quick", help="smoke, quick (default), long or paper")
     run.add_argument(
         "-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="own parameter"
     )

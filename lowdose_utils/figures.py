@@ -290,8 +290,10 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], alt: str) ->
         + "</tr>"
         for row in rows
     )
-    caption = f'<caption>{html.escape(_text(alt))}</caption>'
-    content = f'<table class="dataframe table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    caption = f"<caption>{html.escape(_text(alt))}</caption>"
+    content = (
+        f'<table class="dataframe table">{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
     return Shown("text/html", content, _text(alt))
 
 

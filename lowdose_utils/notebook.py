@@ -22,7 +22,7 @@ from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.parameters import check_parameters, defaults
 from lowdose_utils.record import read_record
 
-PRESETS = ("smoke", "quick", "paper")
+PRESETS = ("smoke", "quick", "long", "paper")
 
 
 def find_root(start: Path | None = None) -> Path:
@@ -144,7 +144,7 @@ def run(
     section : str
         Name of a source in ``notebooks/``, without ending.
     preset : str
-        "smoke", "quick" or "paper".
+        "smoke", "quick", "paper", or "long" where a section has it.
     overrides : mapping, optional
         Parameters that differ from the preset's.
     output : Path, optional

@@ -118,11 +118,12 @@ class NoisyProjections:
         first, *rest = key if isinstance(key, tuple) else (key,)
         chosen = np.arange(len(self.clean))[first]
         if np.ndim(chosen) == 0:
-            return self._one(int(chosen))[tuple(rest)]
+            one: npt.NDArray[np.float32] = self._one(int(chosen))[tuple(rest)]
+            return one
         return np.stack([self._one(int(i))[tuple(rest)] for i in chosen])
 
     def _one(self, index: int) -> npt.NDArray[np.float32]:
         generator = np.random.default_rng([self.seed, index])
         noise = generator.standard_normal(self.clean.shape[1:], dtype=np.float32)
-        noisy: npt.NDArray[np.float32] = (self.clean[index] + np.float32(self.sigma) * noise).astype(np.float32)
+        noisy: npt.NDArray[np.float32] = (self.clean[index] + self.sigma * noise).astype(np.float32)
         return noisy

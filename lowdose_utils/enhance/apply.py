@@ -20,6 +20,7 @@ from lowdose_utils.errors import LowdoseError
 Scaling = Literal["global", "image"]
 GRID = 8  # tiles begin at multiples of this, as the networks halve images three times (or of their `grid`)
 TOGETHER = 256  # patches that pass the network at once
+PIXELS = 2**17  # of small projections that go through the network together
 
 
 @dataclass(frozen=True)
@@ -109,21 +110,25 @@ class Enhancement:
         if half_width and angles is not None:
             near = Neighbours(angles, half_width, shape[1], axis=axis)
         result = np.empty((len(chosen), *shape), np.float32) if out is None else out
-        for place_in_result, i in enumerate(chosen):
-            one = projections[i : i + 1] if near is None else near.of(i, projections)
-            one = finite(f"projection {i}", one)
-            scale = image_scale(one) if self.scale is None else self.scale
-            given = scale.do(one)
-            if noise is not None and getattr(network, "takes_noise", False):
-                given = np.concatenate(
-                    [given, noise_channel(noise, i, given.shape[1:]) / scale.factor]
-                ).astype(np.float32)
+        count = 1 if tile is not None else max(1, PIXELS // (shape[0] * shape[1]))
+        for start in range(0, len(chosen), count):
+            plain, given = [], []
+            for i in chosen[start : start + count]:
+                one = projections[i : i + 1] if near is None else near.of(i, projections)
+                plain.append(finite(f"projection {i}", one))
+                scale = image_scale(one) if self.scale is None else self.scale
+                scaled = scale.do(one)
+                if noise is not None and getattr(network, "takes_noise", False):
+                    channel = noise_channel(noise, i, scaled.shape[1:]) / scale.factor
+                    scaled = np.concatenate([scaled, channel]).astype(np.float32)
+                given.append(scaled)
             with torch.inference_mode():
-                answer = self._one(network, given, step, tile, place)
+                answer = self._some(network, np.stack(given), step, tile, place)
+            inside = slice(start, start + len(given))
             if self.scale is None:
-                result[place_in_result] = matched(answer[None], one)[0]
+                result[inside] = matched(answer, np.concatenate(plain))
             else:
-                result[place_in_result] = scale.undo(answer)
+                result[inside] = self.scale.undo(answer)
         return result
 
     def _check(
@@ -167,14 +172,14 @@ class Enhancement:
         return tuple(projections.shape)
 
     @staticmethod
-    def _one(
+    def _some(
         network: torch.nn.Module,
         given: npt.NDArray[np.float32],
         step: int,
         tile: int | None,
         place: torch.device,
     ) -> npt.NDArray[np.float32]:
-        """One projection (channel, row, column), in patches, tiles or whole."""
+        """Projections (image, channel, row, column), in patches, tiles or whole: (image, row, column)."""
 
         def run(part: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
             images = torch.from_numpy(np.ascontiguousarray(part)).to(place)
@@ -185,21 +190,22 @@ class Enhancement:
         shape = given.shape[-2:]
         patch = getattr(network, "patch", None)
         if patch is not None:
-            patches = cut(given[0], patch, step)[:, None]
+            cuts = [cut(one[0], patch, step)[:, None] for one in given]
+            patches = np.concatenate(cuts)
             parts = [run(patches[i : i + TOGETHER]) for i in range(0, len(patches), TOGETHER)]
-            return joined(np.concatenate(parts), shape, step)
+            enhanced = np.split(np.concatenate(parts), len(cuts))
+            return np.stack([joined(one, shape, step) for one in enhanced])
         if tile is None or tile >= max(shape):
-            whole: npt.NDArray[np.float32] = run(given[None])[0]
-            return whole
+            return run(given)
         grid = max(GRID, int(getattr(network, "grid", GRID)))
         halo, tile = (-(-int(length) // grid) * grid for length in (getattr(network, "reach", 0), tile))
-        result = np.empty(shape, np.float32)
+        result = np.empty((len(given), *shape), np.float32)
         for top in range(0, shape[0], tile):
             for left in range(0, shape[1], tile):
                 y, x = max(top - halo, 0), max(left - halo, 0)
-                part = run(given[None, :, y : top + tile + halo, x : left + tile + halo])[0]
-                inner = part[top - y : top - y + tile, left - x : left - x + tile]
-                result[top : top + tile, left : left + tile] = inner
+                part = run(given[..., y : top + tile + halo, x : left + tile + halo])
+                inner = part[:, top - y : top - y + tile, left - x : left - x + tile]
+                result[:, top : top + tile, left : left + tile] = inner
         return result
 
 

@@ -92,8 +92,15 @@ class Pairs:
                 wanted.append((self.scale or image_scale(target[None])).do(target[None]))
         self.inputs, self.targets = np.stack(inputs), np.stack(wanted)
 
-    def crops(self, side: int, batch: int) -> training.Batches:
-        """Random crops of `side` pixels, half of them mirrored in each direction.
+    def crops(self, side: int | tuple[int, int], batch: int) -> training.Batches:
+        """Random crops, half of them mirrored in each direction.
+
+        Parameters
+        ----------
+        side : int or (int, int)
+            Pixels of a square, or rows and columns.
+        batch : int
+            Crops in a batch.
 
         Raises
         ------
@@ -101,11 +108,12 @@ class Pairs:
             If a crop is larger than the projections, or there is none in a batch.
         """
         rows, columns = self.targets.shape[-2:]
-        if not 1 <= side <= min(rows, columns):
+        high, wide = (side, side) if isinstance(side, int | np.integer) else side
+        if not (1 <= high <= rows and 1 <= wide <= columns):
             raise LowdoseError(
                 "crop",
-                found=f"{side} pixels",
-                expected=f"1 to {min(rows, columns)}",
+                found=f"{high} x {wide} pixels",
+                expected=f"1 x 1 to {rows} x {columns}",
                 way_out="Take smaller ones.",
             )
         if batch < 1:
@@ -115,8 +123,8 @@ class Pairs:
             given, wanted = [], []
             for _ in range(batch):
                 pair = rng.integers(len(self.inputs))
-                top, left = rng.integers(rows - side + 1), rng.integers(columns - side + 1)
-                window = (slice(None), slice(top, top + side), slice(left, left + side))
+                top, left = rng.integers(rows - high + 1), rng.integers(columns - wide + 1)
+                window = (slice(None), slice(top, top + high), slice(left, left + wide))
                 one, other = self.inputs[pair][window], self.targets[pair][window]
                 if rng.random() < 0.5:
                     one, other = one[:, ::-1], other[:, ::-1]
@@ -146,7 +154,7 @@ def train_enhancer(
     noise: Sequence[Noise] | None = None,
     scaling: Scaling = "global",
     axis: float | None = None,
-    crop: int | None = None,
+    crop: int | tuple[int, int] | None = None,
     batch: int = 8,
     held_out: Sequence[int] = (),
     **settings: Any,
@@ -157,8 +165,9 @@ def train_enhancer(
     ----------
     network, low, high, at, angles, noise, scaling, axis
         See `Pairs`.
-    crop : int, optional
-        Side of the training crops in pixels; 64 by default, and the patch of a network on patches.
+    crop : int or (int, int), optional
+        Side of the training crops in pixels, or rows and columns; 64 by
+        default, and the patch of a network on patches.
     batch : int
         Crops in a step.
     held_out : sequence of int, optional

@@ -23,7 +23,8 @@ class Enhancer(nn.Module):
 
     What the paper leaves open is chosen so: kernels double with each halving of the image; the encoder's
     maps are merged after each transposed convolution of stride 2; the last bias starts at 0.1 and the
-    weights small (torch's default), since a ReLU that is driven to zero never wakes again. 341,937 parameters.
+    weights small (torch's default), since a ReLU that is driven to zero never wakes again.
+    341,937 parameters.
 
     Parameters
     ----------
