@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from skimage.restoration import denoise_tv_chambolle
 
 from lowdose_utils import denoise as dn
+from lowdose_utils.denoise.tuning import START
 from lowdose_utils.errors import LowdoseError
 
 has_bm3d = find_spec("bm3d") is not None
@@ -184,7 +185,7 @@ def test_the_search_repeats_itself_and_beats_its_start(method):
     first = dn.best_setting(method, noisy, clean, noise=0.8)
     assert first == dn.best_setting(method, noisy, clean, noise=0.8, workers=1)
     assert list(first.tried) == sorted(first.tried)
-    for tried in dn._START[method]:
+    for tried in START[method]:
         error = np.mean((dn.denoise(noisy, method, tried, noise=0.8) - clean) ** 2)
         assert first.error <= error * (1 + 1e-6)
     result = dn.denoise(noisy, method, first.setting, noise=0.8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -100,6 +101,55 @@ def test_curves_differ_in_more_than_colour() -> None:
     markers = [line.get_marker() for line in axes.lines if line.get_marker() in figures.MARKERS]
     assert len(set(markers)) == 2
     assert any(line.get_linestyle() == "--" for line in axes.lines)
+
+
+def test_in_small_multiples_a_name_looks_the_same_in_every_panel() -> None:
+    x = np.arange(4.0)
+    a, b, c = (x, x), (x, 2 * x), (x, 3 * x)
+    lines = {"first": {"a": a, "b": b}, "second": {"b": b}, "third": {"c": c, "a": a}, "fourth": {"b": b}}
+    figure = figures.small_multiples(lines, x_label="angle (degrees)", y_label="noise (1/cm)", columns=3)
+    drawn = [axes for axes in figure.axes if axes.axison]
+    assert [axes.get_title() for axes in drawn] == list(lines)
+    assert len(figure.axes) == 6  # two rows of three, of which the last two are switched off
+    assert not any(axes.lines for axes in figure.axes[4:])
+    looks = {
+        name: {
+            (line.get_color(), line.get_linestyle())
+            for axes in drawn
+            for line in axes.lines
+            if line.get_label() == name
+        }
+        for name in "abc"
+    }
+    assert all(len(found) == 1 for found in looks.values())
+    for each in zip(*(found.pop() for found in looks.values()), strict=True):
+        assert len(set(each)) == 3
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
+    assert (figure.get_supxlabel(), figure.get_supylabel()) == ("angle (degrees)", "noise (1/cm)")
+
+
+def test_tables_escape_round_and_say_what_they_head() -> None:
+    alt = "What is lost at <b>half</b> the dose & more."
+    rows = [
+        ["fbp & <i>tv</i>", 1.23456, 1234567],
+        ["none", np.float64(0.00098765), '"<'],
+        ["all", 98.76, None],
+    ]
+    shown = figures.table(["", "PSNR <dB>", "n"], rows, alt)
+    assert (shown.mime, shown.alt) == ("text/html", alt)
+    root = ElementTree.fromstring(shown.content)  # what is not escaped is not well-formed, or not text
+    assert root.tag == "table"
+    assert root.findtext("caption") == alt
+    assert [head.text or "" for head in root.findall("thead/tr/th[@scope='col']")] == ["", "PSNR <dB>", "n"]
+    assert [head.text for head in root.findall("tbody/tr/th[@scope='row']")] == [
+        "fbp & <i>tv</i>",
+        "none",
+        "all",
+    ]
+    cells = [[cell.text for cell in row.findall("td")] for row in root.findall("tbody/tr")]
+    assert cells == [["1.23", "1234567"], ["0.000988", '"<'], ["98.8", "None"]]
+    with pytest.raises(LowdoseError, match="alt"):
+        figures.table(["a"], [["b"]], "table")
 
 
 def test_slider_shows_both_pixel_for_pixel_on_one_scale() -> None:

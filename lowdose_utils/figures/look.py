@@ -1,0 +1,17 @@
+"""One look for all figures, for eyes that tell few colours apart."""
+
+DPI = 96  # and 7.2 inches: the width of the book's column, pixel for pixel
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito
+MARKERS = "osD^vP*"
+LOOK = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e0e0e0",
+    "legend.frameon": False,
+    "image.cmap": "gray",
+}
