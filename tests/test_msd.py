@@ -118,6 +118,21 @@ def test_initial_weights_have_the_published_spread_and_the_rest_is_zero():
     assert not torch.equal(other.weights[7], network.weights[7])
 
 
+def test_an_output_pixel_depends_on_what_is_within_reach_and_on_nothing_beyond():
+    network = MSD(depth=5, width=2, dilations=[1, 3, 2]).double()
+    assert network.reach == 1 + 3 + 2 + 1 + 3
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.fill_(0.1)  # all positive: no ReLU cuts anything off
+    images = torch.ones(1, 1, 41, 45, dtype=torch.float64, requires_grad=True)
+    network(images)[0, 0, 20, 22].backward()
+    inside = torch.zeros(41, 45, dtype=torch.bool)
+    inside[20 - network.reach : 21 + network.reach, 22 - network.reach : 23 + network.reach] = True
+    seen = images.grad[0, 0] != 0
+    assert not (seen & ~inside).any()
+    assert seen[20 - network.reach, 22 - network.reach] and seen[20 + network.reach, 22 + network.reach]
+
+
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 12), st.integers(1, 40))
 def test_symmetric_index_is_numpys_symmetric_padding(length, padding):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,9 @@ from torch.autograd.function import once_differentiable
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.networks import msd_kernels
+from lowdose_utils.networks.msd_weights import load_msd_pytorch_weights
+
+__all__ = ["MSD", "load_msd_pytorch_weights"]
 
 
 class MSD(nn.Module):
@@ -42,6 +43,11 @@ class MSD(nn.Module):
         Repeated over the layers. 1, 2, 4, 8 is a good choice, too.
     rng : Generator or int, optional
         For the initial weights.
+
+    Attributes
+    ----------
+    reach : int
+        What is more pixels away does not change an output pixel: the sum of all layers' dilations.
 
     Raises
     ------
@@ -73,6 +79,7 @@ class MSD(nn.Module):
                 )
         self.channels_in, self.channels_out = channels_in, channels_out
         self.dilations = [int(dilations[layer % len(dilations)]) for layer in range(depth)]
+        self.reach = sum(self.dilations)
         generator = np.random.default_rng(rng)
         spread = np.sqrt(2 / (9 * (channels_in + width * (depth - 1)) + channels_out))
 
@@ -218,85 +225,3 @@ class _Network(torch.autograd.Function):
             )
         final_bias_gradient = gradient.sum(dim=(0, 2, 3))
         return image_gradient, None, bias_gradient, final_gradient, final_bias_gradient, *weight_gradients
-
-
-def load_msd_pytorch_weights(network: MSD, source: str | Path | Mapping[str, Any]) -> None:
-    """Load weights that the original package (msd_pytorch by Hendriksen and Pelt) saved.
-
-    Parameters
-    ----------
-    network : MSD
-        Of the same depth, width and channels. It is changed only if all weights fit.
-    source : str, Path or mapping
-        The file, or its content: a state dict, or a dict that holds one as ``"state_dict"``. The keys may
-        begin with ``module.``, as they do after training on several GPUs.
-
-    Raises
-    ------
-    LowdoseError
-        If the file cannot be read, or weights are missing, superfluous or of another shape.
-    """
-    found = {name.removeprefix("module."): one for name, one in _tensors(source).items()}
-    scales = {"0.weight": network.scale_in, "2.weight": network.scale_out}
-    targets: dict[str, torch.Tensor] = {
-        **scales,
-        "0.bias": network.shift_in,
-        "2.bias": network.shift_out,
-        "1.msd_block.bias": network.bias,
-        **{f"1.msd_block.weight{layer}": weight for layer, weight in enumerate(network.weights)},
-        "1.final_layer.linear.weight": network.final_weight,
-        "1.final_layer.linear.bias": network.final_bias,
-    }
-    way_out = "Build the network with the depth, width and channels of the one that was saved."
-    for word, names in (("missing", targets.keys() - found), ("superfluous", found.keys() - targets)):
-        if names:
-            raise LowdoseError(
-                "weights of msd_pytorch",
-                found=f"{len(names)} {word}, {min(names)} for one",
-                expected=f"{len(targets)} tensors",
-                way_out=way_out,
-            )
-    values = {}
-    for name, target in targets.items():
-        value = found[name]
-        if name in scales and value.ndim == 4:  # a 1 x 1 convolution that scales each channel by itself
-            matrix = value.flatten(1)
-            value = matrix.diagonal() if torch.equal(matrix, matrix.diagonal().diag()) else value
-        elif name == "1.final_layer.linear.weight":
-            value = value.squeeze(-1)
-        if value.shape != target.shape:
-            raise LowdoseError(
-                name,
-                found=f"shape {tuple(found[name].shape)}",
-                expected=f"{tuple(target.shape)}" + (" on the diagonal" if name in scales else ""),
-                way_out=way_out,
-            )
-        values[name] = value
-    with torch.no_grad():
-        for name, value in values.items():
-            targets[name].copy_(value)
-
-
-def _tensors(source: str | Path | Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """The state dict in a file or mapping."""
-    content: Any = source
-    if isinstance(source, str | Path):
-        try:
-            content = torch.load(source, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise LowdoseError(
-                str(source),
-                found=type(error).__name__,
-                expected="a file of weights, as torch.save writes it",
-                way_out="Check the path; download the file again if it is damaged.",
-            ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(one, torch.Tensor) for one in content.values()):
-        raise LowdoseError(
-            "weights of msd_pytorch",
-            found=type(content).__name__ if not isinstance(content, Mapping) else "other things than tensors",
-            expected="a state dict",
-            way_out="Give the file that MSDModel.save wrote.",
-        )
-    return dict(content)

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.phantoms.integrals import Floats, covered, square, under_sphere
 from lowdose_utils.project import check_angles
 
-Floats = npt.NDArray[np.floating]
 Whole = npt.NDArray[np.intp]
 
 
@@ -63,14 +63,14 @@ class Spheres:
         if supersample < 1:
             raise LowdoseError("supersample", found=supersample, expected="at least 1", way_out="Try 3.")
         chosen = self._chosen("slices", slices)
-        cover = _covered(np.arange(self.size) - (self.size - 1) / 2, self.side / 2).astype(np.float32)
+        cover = covered(np.arange(self.size) - (self.size - 1) / 2, self.side / 2).astype(np.float32)
         plane = np.float32(self.background) * cover[:, None] * cover
         result: npt.NDArray[np.float32] = cover[chosen, None, None] * plane
         within = (np.arange(supersample) + 0.5) / supersample - 0.5
         for i, box, (dz, dy, dx) in self._boxes(chosen):
             y, x = ((offset[:, None] + within).ravel() for offset in (dy, dx))
             half = np.sqrt(np.maximum(self.diameters[i] ** 2 / 4 - y[:, None] ** 2 - x**2, 0))
-            share = _covered(dz[:, None, None], half)
+            share = covered(dz[:, None, None], half)
             share = share.reshape(len(dz), len(dy), supersample, len(dx), supersample).mean(axis=(2, 4))
             result[box] += (self.value - self.background) * share
         return result
@@ -88,8 +88,8 @@ class Spheres:
         kind = np.uint16 if len(self.diameters) < 2**16 - 2 else np.int32
         result: npt.NDArray[np.integer] = (inside[chosen, None, None] & inside[:, None] & inside).astype(kind)
         for i, box, (dz, dy, dx) in self._boxes(chosen):
-            square = dz[:, None, None] ** 2 + dy[:, None] ** 2 + dx**2
-            result[box][square <= self.diameters[i] ** 2 / 4] = i + 2
+            squared = dz[:, None, None] ** 2 + dy[:, None] ** 2 + dx**2
+            result[box][squared <= self.diameters[i] ** 2 / 4] = i + 2
         return result
 
     def projections(
@@ -149,9 +149,9 @@ class Spheres:
         return ((part, self._project(theta[part], chosen, columns, axis)) for part in parts)
 
     def _project(self, theta: Floats, chosen: Whole, columns: int, axis: float) -> npt.NDArray[np.float32]:
-        height = self.background * _covered(chosen - (self.size - 1) / 2, self.side / 2)
+        height = self.background * covered(chosen - (self.size - 1) / 2, self.side / 2)
         # One more column on either side takes what falls beside the detector.
-        cube = _square(np.arange(-1, columns + 1) - axis, theta, self.side)
+        cube = square(np.arange(-1, columns + 1) - axis, theta, self.side)
         result: npt.NDArray[np.float64] = height[:, None] * cube[:, None]
         _, y, x = self.centres.T
         middles = np.outer(np.cos(theta), x) + np.outer(np.sin(theta), y) + axis
@@ -163,7 +163,7 @@ class Spheres:
             picked = chosen[near]
             edges = np.arange(picked.min(), picked.max() + 2) - 0.5 - place
             first = np.floor(middle - r + 0.5).astype(int)[:, None] + np.arange(int(np.ceil(2 * r)) + 2)
-            corners = _under_sphere(edges[:, None], (first - 0.5 - middle[:, None])[:, None], r)
+            corners = under_sphere(edges[:, None], (first - 0.5 - middle[:, None])[:, None], r)
             stamp = np.diff(np.diff(corners, axis=1)[:, picked - picked.min()], axis=2)
             across = np.clip(first[:, None, :-1] + 1, 0, columns + 1)
             lines = np.arange(near.start, near.stop)[:, None]
@@ -261,44 +261,3 @@ def _near(index: Whole, place: float, r: float) -> slice:
     """The run of evenly spaced indices whose voxels a sphere of radius `r` at `place` may touch."""
     near = np.flatnonzero(np.abs(index - place) < r + 0.5)
     return slice(int(near[0]), int(near[-1]) + 1) if near.size else slice(0, 0)
-
-
-def _covered(position: Floats, half: float | Floats) -> Floats:
-    """Length of the interval from ``-half`` to `half` within the voxel at `position`."""
-    shared: Floats = np.minimum(position + 0.5, half) - np.maximum(position - 0.5, -half)
-    return np.maximum(shared, 0)
-
-
-def _square(t: Floats, theta: Floats, side: float) -> Floats:
-    """Projections (angle, column) of a square of value 1, means over columns of width 1 around `t`.
-
-    Seen at an angle a square is a trapezoid: flat within `inner`, 0 beyond ``inner + slope``.
-    """
-    cosine, sine = np.abs(np.cos(theta))[:, None], np.abs(np.sin(theta))[:, None]
-    inner, slope = side * np.abs(cosine - sine) / 2, side * np.minimum(cosine, sine)
-
-    def up_to(edge: Floats) -> Floats:
-        beyond = np.clip(np.abs(edge) - inner, 0, slope)
-        fall = beyond**2 / np.maximum(2 * slope, 1e-300)
-        area: Floats = np.sign(edge) * (np.minimum(np.abs(edge), inner) + beyond - fall)
-        return area
-
-    return side / np.maximum(cosine, sine) * (up_to(t + 0.5) - up_to(t - 0.5))
-
-
-def _under_sphere(v: Floats, u: Floats, r: float) -> Floats:
-    """Integral of ``sqrt(r^2 - s^2 - t^2)`` over s from 0 to `u` and t from 0 to `v`, in closed form.
-
-    Its mixed derivative is the root. Outside the circle the root is 0, and the angles below are quarter
-    turns.
-    """
-    u, v = np.clip(u, -r, r), np.clip(v, -r, r)
-    w = np.sqrt(np.maximum(r**2 - u**2 - v**2, 0))
-    product = u * v
-    area: Floats = (
-        2 * product * w
-        + v * (3 * r**2 - v**2) * np.arctan2(u, w)
-        + u * (3 * r**2 - u**2) * np.arctan2(v, w)
-        - 2 * r**3 * np.arctan2(product, r * w)
-    )
-    return area / 6
