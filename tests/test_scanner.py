@@ -1,13 +1,15 @@
-"""The simulated scanner gives back, after correction, what was put in."""
+"""The simulated scanner gives back, after correction, what was put in; noise drawn late is still noise."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lowdose_utils import acquire, correct
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.scanner import simulated_scan
+from lowdose_utils.scanner import NoisyProjections, simulated_scan
 
 
 def lines() -> np.ndarray:
@@ -50,3 +52,60 @@ def test_nonsense_is_refused() -> None:
         simulated_scan(lines(), acquire.uniform_angles(60), photons=0)
     with pytest.raises(LowdoseError, match="shape"):
         simulated_scan(np.zeros(4), acquire.uniform_angles(4), photons=10)
+
+
+RAMP = np.linspace(-1, 3, 7 * 5 * 6, dtype=np.float32).reshape(7, 5, 6)
+
+
+def test_noisy_projections_look_like_the_clean_ones() -> None:
+    noisy = NoisyProjections(RAMP, sigma=0.5, seed=2)
+    assert len(noisy) == 7
+    assert noisy.shape == noisy[:].shape == RAMP.shape
+    assert noisy[:].dtype == noisy[3].dtype == np.float32
+    assert np.array_equal(list(noisy), noisy[:])
+
+
+places = st.integers(-5, 4), st.slices(5)
+projections = st.one_of(
+    st.integers(-7, 6), st.slices(7).filter(lambda s: range(7)[s]), st.lists(st.integers(-7, 6), min_size=1)
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.one_of(projections, st.tuples(projections), st.tuples(projections, st.one_of(places))))
+def test_noise_is_the_same_whichever_way_it_is_asked_for(key) -> None:
+    noisy = NoisyProjections(RAMP, sigma=0.5, seed=2)
+    one_by_one = np.stack([noisy[i] for i in range(7)])
+    assert np.array_equal(noisy[key], one_by_one[key])
+
+
+def test_noise_has_the_stated_standard_deviation_mean_zero_and_no_structure() -> None:
+    clean = np.broadcast_to(np.linspace(0, 4, 40, dtype=np.float32), (30, 50, 40))
+    noise = (NoisyProjections(clean, sigma=0.7, seed=0)[:] - clean).astype(np.float64) / 0.7
+    five = 5 / np.sqrt(noise.size)  # standard errors
+    assert abs(noise.mean()) < five
+    assert abs(noise.std() - 1) < five / np.sqrt(2)
+    assert abs(np.mean(noise**4) - 3) < five * np.sqrt(96)
+    for axis in (1, 2):
+        assert abs(np.mean(noise * np.roll(noise, 1, axis=axis))) < five
+
+
+def test_projections_and_seeds_have_noise_of_their_own() -> None:
+    nothing = np.zeros((12, 40, 50))
+    # Seeds and numbers that have the same sum must not meet in the same noise.
+    drawn = np.concatenate([NoisyProjections(nothing, sigma=1.0, seed=seed)[:] for seed in (0, 1, 2)])
+    likeness = np.corrcoef(drawn.reshape(36, -1)) - np.eye(36)
+    assert np.abs(likeness).max() < 5.5 / np.sqrt(2000)
+
+
+def test_a_memory_map_is_read_and_not_written(tmp_path) -> None:
+    np.save(tmp_path / "clean.npy", RAMP)
+    mapped = np.load(tmp_path / "clean.npy", mmap_mode="r+")
+    noisy = NoisyProjections(mapped, sigma=0.5, seed=2)
+    plain = NoisyProjections(RAMP, sigma=0.5, seed=2)
+    for key in (3, slice(1, 5), [6, 0], (2, slice(1, 3))):
+        assert np.array_equal(noisy[key], plain[key])
+    noisy[4][:] = 0  # what is handed out is the caller's own
+    assert np.array_equal(noisy[4], plain[4])
+    mapped.flush()
+    assert np.array_equal(np.load(tmp_path / "clean.npy"), RAMP)
