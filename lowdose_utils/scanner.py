@@ -106,6 +106,16 @@ class NoisyProjections:
     sigma: float
     seed: int
 
+    def __post_init__(self) -> None:
+        """Refuse noise of negative size, and seeds that numpy would refuse only later."""
+        if not (np.isfinite(self.sigma) and self.sigma >= 0 and self.seed >= 0):
+            raise LowdoseError(
+                "sigma, seed",
+                found=(self.sigma, self.seed),
+                expected="numbers from 0 up",
+                way_out="Sigma is a standard deviation in the unit of the projections.",
+            )
+
     @property
     def shape(self) -> tuple[int, ...]:
         """(angle, row, column)."""

@@ -193,3 +193,15 @@ def test_what_cannot_be_shown_is_refused_by_name(make, thing: str) -> None:
     with pytest.raises(LowdoseError) as refused:
         make()
     assert refused.value.thing == thing
+
+
+def test_a_table_refuses_rows_of_another_length_and_rounds_every_kind_of_float():
+    with pytest.raises(LowdoseError, match="3 entries"):
+        figures.table(["a", "b"], [["x", 1, 2]], "a table of two columns")
+    shown = figures.table(["a", "b"], [["x", np.float32(0.123456)]], "a table of two columns")
+    assert "<td>0.123</td>" in shown.content
+
+
+def test_small_multiples_without_a_curve_are_refused():
+    with pytest.raises(LowdoseError, match="no curve"):
+        figures.small_multiples({"empty": {}}, x_label="x", y_label="y")

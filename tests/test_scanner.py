@@ -109,3 +109,9 @@ def test_a_memory_map_is_read_and_not_written(tmp_path) -> None:
     assert np.array_equal(noisy[4], plain[4])
     mapped.flush()
     assert np.array_equal(np.load(tmp_path / "clean.npy"), RAMP)
+
+
+@pytest.mark.parametrize(("sigma", "seed"), [(-1.0, 0), (float("nan"), 0), (1.0, -1)])
+def test_noise_of_negative_size_is_refused(sigma, seed):
+    with pytest.raises(LowdoseError, match="numbers from 0 up"):
+        NoisyProjections(np.zeros((2, 3, 4), np.float32), sigma, seed)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from lowdose_utils.errors import LowdoseError
 from lowdose_utils.figures.look import COLOURS, LOOK, MARKERS
 
 
@@ -77,8 +78,17 @@ def small_multiples(
         Panels in a row.
     height : float
         Of a panel in inches.
+
+    Raises
+    ------
+    LowdoseError
+        If there is no curve.
     """
     names = list(dict.fromkeys(name for lines in panels.values() for name in lines))
+    if not names:
+        raise LowdoseError(
+            "panels", found="no curve", expected="one at least", way_out="Give {title: {name: (x, y)}}."
+        )
     across = min(columns, len(panels))
     down = -(-len(panels) // across)
     with rc_context(LOOK):

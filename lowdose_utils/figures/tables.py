@@ -5,6 +5,9 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+import numpy as np
+
+from lowdose_utils.errors import LowdoseError
 from lowdose_utils.figures.shown import Shown, plain_text
 
 
@@ -19,10 +22,23 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], alt: str) ->
         As many entries as `columns`; the first names the row.
     alt : str
         What is to be seen in it.
+
+    Raises
+    ------
+    LowdoseError
+        If a row has more or fewer entries than there are columns.
     """
+    for row in rows:
+        if len(row) != len(columns) or not row:
+            raise LowdoseError(
+                "rows",
+                found=f"{len(row)} entries in {list(row)}",
+                expected=f"{len(columns)}, one for each column",
+                way_out="An entry may be an empty text.",
+            )
 
     def cell(value: object) -> str:
-        return f"{value:.3g}" if isinstance(value, float) else html.escape(str(value))
+        return f"{value:.3g}" if isinstance(value, float | np.floating) else html.escape(str(value))
 
     head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in columns)
     body = "".join(
