@@ -1,10 +1,34 @@
-"""Trainable pixel classification: the feature stack of Trainable Weka Segmentation, by name.
+"""Trainable pixel classification: the feature stack of Trainable Weka Segmentation, by name, and its use.
 
 Arganda-Carreras et al., Bioinformatics 33, 2424 (2017). `names` lists a selection's channels and `compute`
-fills them.
+fills them. `train_classifier` learns from scribbles, drawn (`label_image`), read from ImageJ (`read_rois`)
+or simulated (`annotate`, `correct`); `classify_volume` applies what it learned. The measures of class maps
+are in `classify.measures`.
 """
 
+from lowdose_utils.classify.annotator import annotate, correct
+from lowdose_utils.classify.classifier import PixelClassifier, train_classifier
 from lowdose_utils.classify.features import compute, names
+from lowdose_utils.classify.scribbles import Stroke, label_image, read_rois
 from lowdose_utils.classify.selection import DEFAULT, FAMILIES, PAPER, FeatureSet
+from lowdose_utils.classify.store import load_classifier, save_classifier
+from lowdose_utils.classify.volume import classify_volume
 
-__all__ = ["DEFAULT", "FAMILIES", "PAPER", "FeatureSet", "compute", "names"]
+__all__ = [
+    "DEFAULT",
+    "FAMILIES",
+    "PAPER",
+    "FeatureSet",
+    "PixelClassifier",
+    "Stroke",
+    "annotate",
+    "classify_volume",
+    "compute",
+    "correct",
+    "label_image",
+    "load_classifier",
+    "names",
+    "read_rois",
+    "save_classifier",
+    "train_classifier",
+]

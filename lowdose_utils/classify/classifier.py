@@ -1,0 +1,403 @@
+"""A pixel classifier: a forest over the feature stack, trained on the pixels that a person has labelled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import sklearn
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+
+from lowdose_utils.classify.features import compute, names
+from lowdose_utils.classify.scribbles import Labels, check_labels
+from lowdose_utils.classify.selection import PAPER, FeatureSet
+from lowdose_utils.classify.smooth import Image
+from lowdose_utils.errors import LowdoseError
+
+Kind = Literal["forest", "boosting"]
+TREES = {"forest": 200, "boosting": 100}
+BLOCK = 2**15  # pixels that pass the trees at once
+
+
+@dataclass(frozen=True)
+class PixelClassifier:
+    """A trained classifier with all that its use needs.
+
+    Class maps and scribbles count classes from 1; 0 is "not labelled".
+
+    Attributes
+    ----------
+    model : RandomForestClassifier or HistGradientBoostingClassifier
+        Fitted to classes 0, 1, ...
+    features : FeatureSet
+        What `model` looks at; `names` tells the order.
+    class_names : tuple of str
+        Class 1 first.
+    fingerprint : str
+        SHA-256 of training pixels and settings: tells one training from another.
+    oob_accuracy : float or None
+        Share of training pixels that the trees not trained on them classify rightly. Pixels of one stroke are
+        alike, so it is higher than the accuracy elsewhere. None for boosting, which has no such pixels.
+    """
+
+    model: RandomForestClassifier | HistGradientBoostingClassifier
+    features: FeatureSet
+    class_names: tuple[str, ...]
+    fingerprint: str
+    oob_accuracy: float | None = None
+
+    def __post_init__(self) -> None:
+        found = (int(self.model.n_features_in_), len(self.model.classes_))
+        wanted = (len(names(self.features)), len(self.class_names))
+        if found != wanted:
+            raise LowdoseError(
+                "model",
+                found=f"one for {found[0]} channels and {found[1]} classes",
+                expected=f"{wanted[0]} channels and {wanted[1]} classes",
+                way_out="Give the feature selection and class names that it was trained with.",
+            )
+
+    def importances(self) -> dict[str, float]:
+        """Channels by name with their share of the entropy that the forest's splits remove, highest first.
+
+        Raises
+        ------
+        LowdoseError
+            For boosting, where scikit-learn has no such figure.
+        """
+        if not isinstance(self.model, RandomForestClassifier):
+            raise LowdoseError(
+                "importances",
+                found="a boosted model",
+                expected="a forest",
+                way_out='Train with kind="forest", or use sklearn.inspection.permutation_importance.',
+            )
+        pairs = zip(names(self.features), self.model.feature_importances_.tolist(), strict=True)
+        return dict(sorted(pairs, key=lambda pair: -pair[1]))
+
+    def probabilities(
+        self,
+        given: npt.ArrayLike,
+        *,
+        computed: bool = False,
+        device: str | torch.device = "auto",
+        tile: int | None = None,
+        workers: int | None = None,
+    ) -> Image:
+        """Probability of each class at each pixel.
+
+        Parameters
+        ----------
+        given : array (row, column) or (slice, row, column)
+            Grey values on the scale of the training image; or, if `computed`, the feature stack of such,
+            channels first. Slices are worked on one after the other.
+        computed : bool
+            Whether `given` is a feature stack.
+        device : {"auto", "cpu", "cuda", "mps"} or torch.device
+            As for `compute`.
+        tile : int, optional
+            Compute features in tiles of this side and keep them in a temporary file (in ``TMPDIR``), not in
+            memory: for images whose stack is larger than it. The result is the same but for float32 rounding.
+        workers : int, optional
+            Threads; the machine's processors if not given. The result does not depend on them.
+
+        Returns
+        -------
+        float32 array (class, row, column) or (class, slice, row, column)
+
+        Raises
+        ------
+        LowdoseError
+            If the shape is none of these, the channels are of another selection, or a value is not finite.
+        """
+        shape = self._shape(given, computed)
+        result = np.empty((len(self.class_names), *shape), np.float32)
+        flat = result.reshape(len(result), -1, *shape[-2:])
+        for z, part in enumerate(self._parts(given, computed, device, tile, workers)):
+            flat[:, z] = part
+        return result
+
+    def classify(
+        self,
+        given: npt.ArrayLike,
+        *,
+        computed: bool = False,
+        device: str | torch.device = "auto",
+        tile: int | None = None,
+        workers: int | None = None,
+    ) -> Labels:
+        """The most probable class at each pixel, counted from 1: uint8 of the image's shape.
+
+        Parameters and errors are those of `probabilities`. Of equally probable classes the first is taken.
+        """
+        shape = self._shape(given, computed)
+        result = np.empty(shape, np.uint8)
+        flat = result.reshape(-1, *shape[-2:])
+        for z, part in enumerate(self._parts(given, computed, device, tile, workers)):
+            flat[z] = part.argmax(0) + 1
+        return result
+
+    def _shape(self, given: npt.ArrayLike, computed: bool) -> tuple[int, ...]:
+        shape = np.shape(given)
+        if computed:
+            check_channels(shape, self.features)
+            shape = shape[1:]
+        if len(shape) not in (2, 3):
+            raise LowdoseError(
+                "feature stack" if computed else "image",
+                found=f"shape {np.shape(given)}",
+                expected="(channel, row, column)" if computed else "(row, column) or (slice, row, column)",
+                way_out="Say computed=True for a feature stack, and leave it out for an image.",
+            )
+        return shape
+
+    def _parts(
+        self,
+        given: Any,
+        computed: bool,
+        device: str | torch.device,
+        tile: int | None,
+        workers: int | None,
+    ) -> Iterator[Image]:
+        """Probabilities (class, row, column), slice by slice."""
+        # A forest asked by one thread adds its trees in order, so that threads do not change the rounding;
+        # boosting has threads of its own.
+        threads = (workers or os.cpu_count() or 1) if isinstance(self.model, RandomForestClassifier) else 1
+        for image in _slices(given, computed):
+            with _stack(image, self.features, computed, device, tile, workers) as stack:
+                yield self._predict(stack, threads)
+
+    def _predict(self, stack: Image, threads: int) -> Image:
+        flat = stack.reshape(len(stack), -1)
+        result = np.empty((len(self.class_names), flat.shape[1]), np.float32)
+
+        def fill(start: int) -> None:
+            pixels = _finite(flat[:, start : start + BLOCK].T)
+            result[:, start : start + BLOCK] = self.model.predict_proba(pixels).T
+
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(fill, range(0, flat.shape[1], BLOCK)):
+                pass
+        return result.reshape(len(result), *stack.shape[1:])
+
+
+def train_classifier(
+    given: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    features: FeatureSet = PAPER,
+    class_names: Sequence[str] | None = None,
+    computed: bool = False,
+    kind: Kind = "forest",
+    trees: int | None = None,
+    split_features: int = 2,
+    balance: bool = False,
+    rng: np.random.Generator | int,
+    device: str | torch.device = "auto",
+    tile: int | None = None,
+    workers: int | None = None,
+) -> PixelClassifier:
+    """Train a classifier on the labelled pixels of an image, or of slices of a stack.
+
+    The forest's defaults are those of FastRandomForest in Trainable Weka Segmentation (Arganda-Carreras et
+    al., Bioinformatics 33, 2424, 2017): 200 trees of unlimited depth, each on as many pixels as there are,
+    drawn with replacement; splits by entropy among two features; the trees' class fractions are averaged.
+
+    Parameters
+    ----------
+    given : array (row, column) or (slice, row, column)
+        Grey values; or, if `computed`, their feature stack with the channels first. Only slices with labels
+        are worked on, one after the other.
+    labels : integer array of the image's shape
+        0 where not labelled, else the class, from 1.
+    features : FeatureSet
+        What to look at, or what the stack holds.
+    class_names : sequence of str, optional
+        Class 1 first; by default ``"1"``, ``"2"``, ... up to the largest label.
+    computed : bool
+        Whether `given` is a feature stack: saves its time in rounds of correction.
+    kind : {"forest", "boosting"}
+        ``"boosting"`` is scikit-learn's histogram gradient boosting, faster to apply.
+    trees : int, optional
+        Number of trees (rounds, for boosting); 200, or 100 for boosting, if not given.
+    split_features : int
+        Features that a forest tries at each split.
+    balance : bool
+        Give each class the same weight whatever its number of pixels. The plugin's option draws pixels anew
+        instead, to the same shares; weights leave the out-of-bag pixels unseen.
+    rng : Generator or int
+        Seeds the trees.
+    device, tile, workers
+        As for `PixelClassifier.probabilities`.
+
+    Returns
+    -------
+    PixelClassifier
+
+    Raises
+    ------
+    LowdoseError
+        If shapes do not fit, labels are not such or fewer than two classes, a class has no pixel, channels
+        are of another selection, or values are not finite.
+    """
+    if kind not in TREES:
+        raise LowdoseError("kind", found=repr(kind), expected=" or ".join(TREES), way_out="Choose one.")
+    for thing, number in (("trees", trees), ("split_features", split_features)):
+        if number is not None and number < 1:
+            raise LowdoseError(thing, found=number, expected="1 or more", way_out="Leave it out.")
+    marks = check_labels(labels)
+    named = _class_names(marks, class_names)
+    shape = np.shape(given)
+    if computed:
+        check_channels(shape, features)
+        shape = shape[1:]
+    if shape != marks.shape:
+        raise LowdoseError(
+            "labels",
+            found=f"shape {marks.shape}",
+            expected=f"{shape}, as the image",
+            way_out="Draw them on this image; give a feature stack with computed=True.",
+        )
+    pixels, classes = [], []
+    planes = marks.reshape(-1, *marks.shape[-2:])
+    for image, plane in zip(_slices(given, computed), planes, strict=True):
+        if plane.any():
+            with _stack(image, features, computed, device, tile, workers) as stack:
+                pixels.append(_finite(stack[:, plane > 0].T))
+            classes.append(plane[plane > 0].astype(np.int64) - 1)
+    x, y = np.concatenate(pixels), np.concatenate(classes)
+    seed = int(np.random.default_rng(rng).integers(2**31))
+    number = trees or TREES[kind]
+    settings = (features, named, kind, number, split_features, balance, seed, sklearn.__version__)
+    fingerprint = sha256(x.tobytes() + y.tobytes() + repr(settings).encode()).hexdigest()
+    weight = "balanced" if balance else None
+    if kind == "boosting":
+        boosted = HistGradientBoostingClassifier(max_iter=number, class_weight=weight, random_state=seed)
+        return PixelClassifier(boosted.fit(x, y), features, named, fingerprint)
+    forest = RandomForestClassifier(
+        number,
+        criterion="entropy",
+        max_features=min(split_features, x.shape[1]),
+        oob_score=True,
+        class_weight=weight,
+        random_state=seed,
+        n_jobs=workers or os.cpu_count(),
+    )
+    with warnings.catch_warnings():
+        # With few trees some pixels lie in every tree's bag; they are left out of the figure below.
+        warnings.filterwarnings("ignore", "Some inputs do not have OOB scores")
+        forest.fit(x, y)
+    forest.set_params(n_jobs=1)
+    votes = np.nan_to_num(forest.oob_decision_function_)
+    voted = votes.sum(1) > 0
+    oob = float((votes.argmax(1) == y)[voted].mean()) if voted.any() else None
+    return PixelClassifier(forest, features, named, fingerprint, oob)
+
+
+def check_channels(shape: tuple[int, ...], features: FeatureSet) -> None:
+    """Refuse a feature stack that has not as many channels as the selection.
+
+    Raises
+    ------
+    LowdoseError
+        If so.
+    """
+    wanted = names(features)
+    if not shape or shape[0] != len(wanted):
+        raise LowdoseError(
+            "feature stack",
+            found=f"shape {shape}",
+            expected=f"{len(wanted)} channels in front, {wanted[0]} to {wanted[-1]}",
+            way_out="Compute it with the selection that the classifier uses: compute(image, features).",
+        )
+
+
+def _class_names(marks: Labels, given: Sequence[str] | None) -> tuple[str, ...]:
+    """The classes' names, after checking that each has pixels."""
+    counts = np.bincount(marks.ravel())[1:]
+    named = tuple(str(k + 1) for k in range(len(counts))) if given is None else tuple(given)
+    if np.count_nonzero(counts) < 2:
+        raise LowdoseError(
+            "labels",
+            found="no labelled pixel" if not counts.any() else f"one class only, {marks.max()}",
+            expected="labelled pixels of two classes at least, as 1, 2, ...",
+            way_out="Draw scribbles into each class.",
+        )
+    if len(named) < len(counts) or len(set(named)) < len(named):
+        raise LowdoseError(
+            "class_names",
+            found=named,
+            expected=f"{len(counts)} different names, as the largest label is {len(counts)}",
+            way_out="Name each class, class 1 first.",
+        )
+    empty = [name for k, name in enumerate(named) if k >= len(counts) or not counts[k]]
+    if empty:
+        raise LowdoseError(
+            "labels",
+            found=f"no pixel of class {', '.join(empty)}",
+            expected="labelled pixels of each class",
+            way_out="Draw some, or number the classes without a gap.",
+        )
+    return named
+
+
+def _slices(given: Any, computed: bool) -> Iterator[Any]:
+    """Images (row, column), or feature stacks (channel, row, column), one by one; files are read so."""
+    if len(np.shape(given)) == (3 if computed else 2):
+        yield given
+    else:
+        for z in range(np.shape(given)[1 if computed else 0]):
+            yield given[:, z] if computed else given[z]
+
+
+@contextmanager
+def _stack(
+    image: Any,
+    features: FeatureSet,
+    computed: bool,
+    device: str | torch.device,
+    tile: int | None,
+    workers: int | None,
+) -> Iterator[Image]:
+    """The feature stack (channel, row, column), in memory or, with tiles, in a temporary file."""
+    if computed:
+        yield np.asarray(image)
+    elif tile is None:
+        yield compute(image, features, device=device, workers=workers)
+    else:
+        shape = (len(names(features)), *np.shape(image))
+        free, size = shutil.disk_usage(tempfile.gettempdir()).free, 4 * int(np.prod(shape))
+        if size > free:  # a memory map on a full disk would end the process
+            raise LowdoseError(
+                f"room on disk in {tempfile.gettempdir()}",
+                found=f"{free / 1e9:.1f} GB",
+                expected=f"{size / 1e9:.1f} GB for the feature stack",
+                way_out="Set the environment variable TMPDIR to a folder with room.",
+            )
+        with tempfile.TemporaryFile() as file:
+            out: Image = np.memmap(file, np.float32, "w+", shape=shape)
+            yield compute(image, features, device=device, tile=tile, workers=workers, out=out)
+
+
+def _finite(pixels: npt.NDArray[Any]) -> Image:
+    """Pixels (pixel, channel) as contiguous float32; trees would take NaN for a missing value."""
+    block = np.ascontiguousarray(pixels, np.float32)
+    if not np.isfinite(block).all():
+        raise LowdoseError(
+            "feature stack",
+            found=f"{np.count_nonzero(~np.isfinite(block))} values that are NaN or infinite",
+            expected="finite values",
+            way_out="Compute it anew from a finite image.",
+        )
+    return block
