@@ -7,11 +7,12 @@ are in `classify.measures`.
 """
 
 from lowdose_utils.classify.annotator import annotate, correct
-from lowdose_utils.classify.classifier import PixelClassifier, train_classifier
+from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.features import compute, names
 from lowdose_utils.classify.scribbles import Stroke, label_image, read_rois
 from lowdose_utils.classify.selection import DEFAULT, FAMILIES, PAPER, FeatureSet
 from lowdose_utils.classify.store import load_classifier, save_classifier
+from lowdose_utils.classify.train import train_classifier
 from lowdose_utils.classify.volume import classify_volume
 
 __all__ = [

@@ -90,10 +90,10 @@ def halo(truth: npt.ArrayLike, predicted: npt.ArrayLike, *, reach: float = 3.0) 
 
     A blurred edge between a dark and a bright class passes the grey values of a class between them, and a
     threshold gives those pixels to it. Here a pixel belongs to the halo if two or more true classes lie
-    within `reach` pixels of it (centre to centre) and its predicted class is none of them. The halo's width is the
-    number of such pixels divided by the boundary's length, the number of edges between neighbouring pixels of
-    different true classes: exact for boundaries along rows or columns; an oblique boundary counts up to the
-    square root of 2 longer than it is, which makes the width smaller by as much.
+    within `reach` pixels of it (centre to centre) and its predicted class is none of them. The halo's width
+    is the number of such pixels divided by the boundary's length, the number of edges between neighbouring
+    pixels of different true classes: exact for boundaries along rows or columns; an oblique boundary counts
+    up to the square root of 2 longer than it is, which makes the width smaller by as much.
 
     Parameters
     ----------
