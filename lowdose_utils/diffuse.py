@@ -81,6 +81,7 @@ def diffuse(
         given, found in the same way from ``mu_1 - mu_d``.
     noise_region : slices, optional
         One for each diffused axis, such as ``np.s_[0:50, 0:50]`` in 2-D: a part that holds only noise.
+        If it touches structure, the contrast comes out too high and edges erode.
         Without it the hybrid's mean is over the whole image.
     iterations : int
         Steps. D is computed anew for each; `contrast` and `coherence` stay.
