@@ -221,7 +221,7 @@ class Foreign:
     [
         ({"class_names": ["core", "shell", "air"]}, "checksum"),
         ({"model": io.dumps([1])}, "checksum"),
-        ({"model": io.dumps(Foreign()), "honest": True}, "Foreign"),
+        ({"model": io.dumps(Foreign()), "honest": True}, "[Uu]ntrusted.*Foreign"),
         ({"model": io.dumps([1]), "honest": True}, "list"),
         ({"format": 99, "honest": True}, "format 99"),
         ({"scikit-learn": "0.1.2", "honest": True}, "scikit-learn 0.1.2"),
@@ -357,6 +357,19 @@ def test_an_annotator_draws_inside_each_class_and_again_the_same(seed, count, br
     assert np.bincount(drawn.ravel())[1:].tolist() == [count] * 3
 
 
+def test_a_stroke_ends_where_its_class_ends_and_keeps_off_old_labels():
+    stripes = (1 + (x // 4) % 2).astype(np.uint8)
+    for seed in range(20):
+        stroke = annotate(np.where(stripes == 1, 0, stripes), 8, seed, length=8) > 0
+        # A first stroke, however long, does not go on in the next stripe.
+        first = annotate(np.where(stripes == 1, 0, stripes), 2, seed, length=60)
+        assert stroke.sum() == 8 and len(np.unique(np.argwhere(first)[:, 1] // 8)) == 1
+    old = np.zeros_like(TRUTH)
+    old[2:12, 2:12] = 2  # another class by mistake: strokes so far stay as they are
+    predicted = np.where(old > 0, 2, TRUTH)
+    np.testing.assert_array_equal(correct(TRUTH, predicted, old, 0), old)
+
+
 def test_small_classes_are_labelled_whole_and_class_0_is_left_alone():
     truth = np.where(TRUTH == 1, 0, TRUTH)
     drawn = annotate(truth, 10_000, 0)
@@ -425,6 +438,7 @@ def test_table_accuracy_and_dice_are_their_definitions(seed):
             assert value == pytest.approx(2 * (one & two).sum() / (one.sum() + two.sum()))
         else:
             assert np.isnan(value)
+    np.testing.assert_array_equal(dice([[1, 3]], [[1, 3]]), [1, np.nan, 1])
 
 
 def test_speckle_counts_small_components_of_every_class():
@@ -438,13 +452,13 @@ def test_speckle_counts_small_components_of_every_class():
 
 @pytest.mark.parametrize("width", [0, 1, 2, 4])
 def test_a_halo_is_as_wide_as_the_seam(width):
-    truth = np.where(x < 32, 1, 3)
+    truth = np.where(x < 4, 2, np.where(x < 32, 1, 3))  # the seam's class is at home elsewhere
     found = truth.copy()
     found[:, 32 - width // 2 : 32 - width // 2 + width] = 2
-    assert halo(truth, found) == (64 * width, 64, width)
-    found[:, 5] = 2  # far from the boundary: no halo
+    assert halo(truth, found) == (64 * width, 128, width / 2)
+    found[:, 15] = 2  # far from the boundaries: no halo
     found[:, 30] = np.where(width < 4, 3, 2)  # the neighbour's class: a shifted edge is no halo
-    assert halo(truth, found).width == width
+    assert halo(truth, found).width == width / 2
 
 
 def test_bad_class_maps_are_refused():
