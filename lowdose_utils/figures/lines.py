@@ -103,7 +103,7 @@ def small_multiples(
             for name, (x, y) in lines.items():
                 number = names.index(name)
                 dashes = ("-", "--", ":", "-.")[number % 4]
-                axes.plot(x, y, dashes, color=COLOURS[number % len(COLOURS)], linewidth=1.2, label=name)
+                axes.plot(x, y, dashes, color=COLOURS[number % len(COLOURS)], linewidth=1.6, label=name)
         handles = {
             label: handle
             for axes in grid.flat
