@@ -144,7 +144,7 @@ def run(
     section : str
         Name of a source in ``notebooks/``, without ending.
     preset : str
-        "smoke", "quick", "paper", or "long" where a section has it.
+        "smoke", "quick", "long" or "paper".
     overrides : mapping, optional
         Parameters that differ from the preset's.
     output : Path, optional

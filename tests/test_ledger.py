@@ -123,3 +123,7 @@ def test_the_front_picture_is_found_though_other_sections_were_not_run(tmp_path)
     (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
     (pages / "01_second.json").write_text("{}")
     assert runs.front_picture(tmp_path, "quick") == (b"picture", "01_second")
+    # A tagged cell that shows no picture (html, say) is passed over.
+    cell["outputs"] = [{"data": {"text/html": "<p>"}}]
+    (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
+    assert runs.tagged_picture(tmp_path, "01_second", "quick") is None

@@ -13,7 +13,7 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.claims import ledger_page
-from lowdose_utils.publish.runs import front_picture, records
+from lowdose_utils.publish.runs import front_picture, records, tagged_picture
 from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, front_figure, write_readme
 
 
@@ -98,7 +98,9 @@ def keep_record(root: Path, section: str, preset: str) -> Path:
     kind = "gpu" if record["run"]["peak_gpu_memory_mib"] else "cpu"
     target = root / "book" / "recorded_runs" / f"{section}-{preset}-{kind}.json"
     write_text(target, source.read_text(encoding="utf-8"))
-    with atomic_path(root / "book" / "recorded_runs" / "front.png") as picture:
-        picture.write_bytes(front_picture(root, preset)[0])
+    picture = tagged_picture(root, section, preset)
+    if picture is not None:
+        with atomic_path(root / "book" / "recorded_runs" / "front.png") as temporary:
+            temporary.write_bytes(picture)
     write_readme(root)
     return target

@@ -45,13 +45,23 @@ def front_picture(root: Path, preset: str) -> tuple[bytes, str]:
     The book's front page and the README show it. Sections that have not been run are passed over.
     """
     for section in records(root, preset):
-        page = root / "_build" / "pages" / preset / f"{section}.ipynb"
-        for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
-            if "front-picture" in cell["metadata"].get("tags", []):
-                return base64.b64decode(cell["outputs"][0]["data"]["image/png"]), section
+        picture = tagged_picture(root, section, preset)
+        if picture is not None:
+            return picture, section
     raise LowdoseError(
         "picture of the front page",
         found="no cell tagged front-picture",
         expected="one in some section that was run",
         way_out="Run the section that has it, or tag the cell that draws it.",
     )
+
+
+def tagged_picture(root: Path, section: str, preset: str) -> bytes | None:
+    """The PNG of the cell tagged ``front-picture`` of a section's executed page, if it has one."""
+    page = root / "_build" / "pages" / preset / f"{section}.ipynb"
+    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
+        if "front-picture" in cell["metadata"].get("tags", []):
+            for output in cell["outputs"]:
+                if "image/png" in output.get("data", {}):
+                    return base64.b64decode(output["data"]["image/png"])
+    return None
