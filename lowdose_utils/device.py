@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from typing import TypeAlias, TypeVar
 
 import numpy as np
@@ -61,3 +63,9 @@ def like(result: torch.Tensor, given: ArrayT) -> ArrayT:
     if isinstance(given, torch.Tensor):
         return result.to(given.device)
     return result.cpu().numpy()
+
+
+def peak_memory() -> float:
+    """The most memory that this process has held so far, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)  # bytes there, KiB elsewhere

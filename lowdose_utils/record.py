@@ -8,9 +8,7 @@ import importlib.metadata
 import json
 import math
 import platform
-import resource
 import subprocess
-import sys
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +19,7 @@ from typing import Any
 import torch
 
 from lowdose_utils import data
-from lowdose_utils.device import resolve_device
+from lowdose_utils.device import peak_memory, resolve_device
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.ledger import anchor, judge, load_claims, short
 
@@ -189,9 +187,6 @@ class Record:
         """The record as JSON-ready data; all that differs between two equal runs is under ``run``."""
         device = resolve_device(self.device)
         cuda = device.type == "cuda"
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            2**20 if sys.platform == "darwin" else 2**10
-        )
         return {
             "section": self.section,
             "parameters": self.parameters,
@@ -203,7 +198,7 @@ class Record:
             "inputs": fingerprint(self.section),
             "run": {
                 "seconds": round(time.perf_counter() - self.started, 1),
-                "peak_memory_mib": round(peak),
+                "peak_memory_mib": round(peak_memory()),
                 "peak_gpu_memory_mib": round(torch.cuda.max_memory_allocated(device) / 2**20) if cuda else 0,
                 "threads": torch.get_num_threads(),
                 "date": datetime.now(UTC).strftime("%Y-%m-%d"),

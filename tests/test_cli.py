@@ -9,6 +9,7 @@ import pytest
 from conftest import ROOT, data_folder
 
 from lowdose_utils.__main__ import main
+from lowdose_utils.notebook import PRESETS
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_help_and_module_name_work_from_any_folder(tmp_path) -> None:
         (["run", "00_scan_to_slice", "-p", "repeat=3"], ["'repeat'", "repeats="]),
         (["run", "00_scan_to_slice", "-p", "repeats=many"], ["repeats", "'many' (str)", "int"]),
         (["run", "00_scan_to_slice", "-p", "repeats"], ["NAME=VALUE"]),
-        (["run", "00_scan_to_slice", "--preset", "fast"], ["'fast'", "smoke, quick, paper"]),
+        (["run", "00_scan_to_slice", "--preset", "fast"], ["'fast'", ", ".join(PRESETS)]),
         (["run", "no_such_section"], ["'no_such_section'", "00_scan_to_slice"]),
         (["data", "fetch", "no_such_data"], ["'no_such_data'", "tooth"]),
         (["data", "fetch"], ["no dataset named", "--all"]),

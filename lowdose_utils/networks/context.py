@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.networks.blocks import two_convolutions
 from lowdose_utils.networks.unet import check_images
 
 BLURS = (0.7, 1.4, 2.8, 5.6)  # pixels
@@ -63,9 +64,13 @@ class ContextEnhancer(nn.Module):
         self.widths = sorted({0, round(half_width / 5), half_width})
         n, bands = kernels, len(BLURS)
         self.down = nn.ModuleList(
-            [_block(len(self.widths) * bands + 1, n, 2), _block(n, 2 * n, 2), _block(2 * n, 2 * n, 2)]
+            [
+                two_convolutions(len(self.widths) * bands + 1, n, 2),
+                two_convolutions(n, 2 * n, 2),
+                two_convolutions(2 * n, 2 * n, 2),
+            ]
         )
-        self.up = nn.ModuleList([_block(4 * n, 2 * n), _block(3 * n, n)])
+        self.up = nn.ModuleList([two_convolutions(4 * n, 2 * n), two_convolutions(3 * n, n)])
         self.last = nn.Conv2d(n, bands + 2, 3, padding=1)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
@@ -94,15 +99,6 @@ class ContextEnhancer(nn.Module):
         weights = torch.softmax(answer[:, :-1], 1)
         mean = (weights * blurs[:, 0]).sum(1, keepdim=True)
         return (mean + 0.1 * noise * answer[:, -1:])[..., :rows, :columns]
-
-
-def _block(given: int, kernels: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(given, kernels, 3, stride=stride, padding=1),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(kernels, kernels, 3, padding=1),
-        nn.LeakyReLU(0.1),
-    )
 
 
 def _doubled(maps: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.networks.blocks import two_convolutions
 
 
 class UNet(nn.Module):
@@ -50,10 +51,12 @@ class UNet(nn.Module):
         self.reach, self.grid = 8 * 2**depth, 2**depth
         widths = [kernels * min(2**scale, 4) for scale in range(depth + 1)]
         self.down = nn.ModuleList(
-            _block(given, kernels) for given, kernels in zip([inputs, *widths[:-1]], widths, strict=True)
+            two_convolutions(given, kernels)
+            for given, kernels in zip([inputs, *widths[:-1]], widths, strict=True)
         )
         self.up = nn.ModuleList(
-            _block(widths[scale + 1] + widths[scale], widths[scale]) for scale in reversed(range(depth))
+            two_convolutions(widths[scale + 1] + widths[scale], widths[scale])
+            for scale in reversed(range(depth))
         )
         self.last = nn.Conv2d(kernels, outputs, 1)
         for parameter in self.last.parameters():
@@ -93,12 +96,3 @@ def check_images(images: torch.Tensor, channels: int) -> None:
             expected=f"(image, {channels}, row, column), none empty",
             way_out="Add axes of length 1 where one is missing.",
         )
-
-
-def _block(given: int, kernels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(given, kernels, 3, padding=1),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(kernels, kernels, 3, padding=1),
-        nn.LeakyReLU(0.1),
-    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 import sys
 import time
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from lowdose_utils.device import peak_memory
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.training import checkpoint
 from lowdose_utils.training.guards import interrupts_held, seed
@@ -249,9 +249,6 @@ class Loop:
 
     def _training(self) -> Training:
         history, device = self.history, self.fabric.device
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (
-            2**20 if sys.platform == "darwin" else 2**10
-        )
         return Training(
             losses=history.losses[: history.done].cpu().numpy(),
             validation=tuple(history.validation),
@@ -261,7 +258,7 @@ class Loop:
             steps_this_call=history.done - self.before,
             seconds=history.seconds,
             steps_per_second=history.done / max(history.seconds, 1e-9),
-            peak_memory_mib=peak,
+            peak_memory_mib=peak_memory(),
             peak_gpu_memory_mib=torch.cuda.max_memory_allocated(device) / 2**20
             if device.type == "cuda"
             else 0.0,
