@@ -205,3 +205,41 @@ def test_a_table_refuses_rows_of_another_length_and_rounds_every_kind_of_float()
 def test_small_multiples_without_a_curve_are_refused():
     with pytest.raises(LowdoseError, match="no curve"):
         figures.small_multiples({"empty": {}}, x_label="x", y_label="y")
+
+
+def test_film_moves_without_loss_and_rests_where_asked() -> None:
+    frames = [[RAMP, np.clip(RAMP - shift, 0, 1)] for shift in (0.0, 0.2, 0.4)]
+    shown = figures.film(frames, names=["still", "a <b>"], alt=TEXT, limits=(0, 1), milliseconds=300)
+    assert shown.mime == "text/html" and shown.alt == TEXT
+    figure = ElementTree.fromstring(re.sub(r"<(source|img)([^>]*)>", r"<\1\2/>", shown.content))
+    picture, caption = figure
+    source, image = picture
+    assert source.get("media") == "(prefers-reduced-motion: reduce)"
+    assert image.get("alt") == TEXT and caption.text == "From left to right: still, a <b>."
+
+    def opened(uri: str | None) -> Image.Image:
+        return Image.open(io.BytesIO(base64.b64decode((uri or "").removeprefix("data:image/webp;base64,"))))
+
+    moving, resting = opened(image.get("src")), opened(source.get("srcset"))
+    assert moving.n_frames == 3 and moving.info["loop"] == 0
+    assert getattr(resting, "n_frames", 1) == 1
+    last = np.asarray(resting.convert("L")).astype(float) / 255
+    assert last.shape == (40, 122) and (last[:, 60:62] == 1).all()
+    assert np.abs(last[:, :60] - RAMP).max() < 0.5 / 31 + 0.003  # no loss but that of 32 levels
+    moving.seek(2)
+    assert (np.asarray(moving.convert("L")) == np.asarray(resting.convert("L"))).all()
+
+
+@pytest.mark.parametrize(
+    ("frames", "names", "said"),
+    [
+        ([[RAMP]], ["a"], "two frames"),
+        ([[RAMP], [RAMP, RAMP]], ["a"], "panels"),
+        ([[RAMP], [RAMP[1:]]], ["a"], "one shape"),
+        ([[RAMP], [RAMP * np.nan]], ["a"], "NaN"),
+        ([[np.random.default_rng(k).normal(size=(500, 500))] for k in range(8)], ["a"], "kB"),
+    ],
+)
+def test_film_refuses_what_it_cannot_show(frames, names, said) -> None:
+    with pytest.raises(LowdoseError, match=said):
+        figures.film(frames, names=names, alt=TEXT)
