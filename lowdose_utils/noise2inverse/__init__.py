@@ -1,9 +1,31 @@
 """Noise2Inverse: denoising reconstructions with a network that learns from the noisy scan itself.
 
 `reconstruct_sections` divides a scan, `train_noise2inverse` trains on the sections and gives a `Denoiser`.
+
+Examples
+--------
+A scan larger than memory stays in files: memory maps, HDF5 and Zarr will do for all that is read or written. At
+no time is more in memory than a few slices.
+
+>>> scan = h5py.File("scan.h5")
+>>> slices, _, size = scan["sinograms"].shape
+>>> parts = zarr.create_array(
+...     "sections.zarr", shape=(4, slices, size, size), chunks=(1, 1, size, size), dtype="f4"
+... )
+>>> _ = reconstruct_sections(scan["sinograms"], scan["angles"], 4, out=parts, slab=8)
+>>> denoiser, _ = train_noise2inverse(
+...     UNet(3), parts, context=1, crop=32, batch=4, steps=4, checkpoint="run.pt", progress=False
+... )
+>>> denoiser.save("denoiser.pt", scan="scan.h5")
+>>> result = np.lib.format.open_memmap("denoised.npy", "w+", np.float32, (slices, size, size))
+>>> _ = denoiser.of_sections(parts, "full", out=result)
+
+Interrupted, the same call of `train_noise2inverse` goes on from its checkpoint. Memory maps, unlike the others,
+are no safe place for results on a disk that may fill: there the operating system ends the program.
 """
 
 from lowdose_utils.noise2inverse.denoiser import Denoiser
+from lowdose_utils.noise2inverse.judging import error_without_truth
 from lowdose_utils.noise2inverse.pairs import pairs
 from lowdose_utils.noise2inverse.reconstruct import reconstruct_sections
 from lowdose_utils.noise2inverse.sections import check_sections, group_size, split_angles, time_steps
@@ -15,6 +37,7 @@ __all__ = [
     "Denoiser",
     "calibration",
     "check_sections",
+    "error_without_truth",
     "group_size",
     "pairs",
     "reconstruct_sections",
