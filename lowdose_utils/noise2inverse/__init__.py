@@ -4,8 +4,8 @@
 
 Examples
 --------
-A scan larger than memory stays in files: memory maps, HDF5 and Zarr will do for all that is read or written. At
-no time is more in memory than a few slices.
+A scan larger than memory stays in files: memory maps, HDF5 and Zarr will do for all that is read or written.
+At no time are more than a few slices in memory.
 
 >>> scan = h5py.File("scan.h5")
 >>> slices, _, size = scan["sinograms"].shape
@@ -20,8 +20,8 @@ no time is more in memory than a few slices.
 >>> result = np.lib.format.open_memmap("denoised.npy", "w+", np.float32, (slices, size, size))
 >>> _ = denoiser.of_sections(parts, "full", out=result)
 
-Interrupted, the same call of `train_noise2inverse` goes on from its checkpoint. Memory maps, unlike the others,
-are no safe place for results on a disk that may fill: there the operating system ends the program.
+Interrupted, the same call of `train_noise2inverse` goes on from its checkpoint. Memory maps are no safe place
+for results on a disk that may fill: the operating system then ends the program, where others raise an error.
 """
 
 from lowdose_utils.noise2inverse.denoiser import Denoiser

@@ -14,7 +14,7 @@ from lowdose_utils.device import resolve_device
 from lowdose_utils.enhance.scaling import Scale
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.noise2inverse.pairs import Strategy, oriented, pairs, scaled
-from lowdose_utils.noise2inverse.volumes import Floats, Sections, Volumes, result_for
+from lowdose_utils.noise2inverse.volumes import Floats, Sections, Volumes, fill, result_for
 from lowdose_utils.readers.stack import Source
 from lowdose_utils.training import load_weights, save_weights
 
@@ -66,7 +66,8 @@ class Denoiser:
             Mean over eight flips and quarter turns of each slice (four, if it is not square).
         device : str or device
         out : array of the shape of `volume`, optional
-            Where to put the result: a memory map or dataset, if it is too large for memory.
+            Where to put the result: a memory map or dataset, if it is too large for memory; `volume` itself,
+            to replace it.
 
         Returns
         -------
@@ -80,8 +81,8 @@ class Denoiser:
         given = self.checked(Volumes([volume], least=1))
         result = result_for(given, out)
         self.ready(device)
-        for z in range(given.slices):
-            put(result, z, self.apply(given.block(0, z, self.context), turned))
+        slices = (self.apply(given.block(0, z, self.context), turned) for z in range(given.slices))
+        fill(result, slices, self.context)
         return result
 
     def of_sections(
@@ -124,13 +125,17 @@ class Denoiser:
         given = self.checked(Volumes(sections), self.sections)
         result = result_for(given, out)
         self.ready(device)
-        for z in range(given.slices):
-            blocks, found = given.blocks(z, self.context), []
+
+        def denoised(blocks: Floats) -> Floats:
+            found = []
             if inference != "full":
                 found.append(self.outputs(blocks, turned).mean(axis=0))
             if inference != "sections":
                 found.append(self.apply(blocks.mean(axis=0), turned))
-            put(result, z, np.mean(found, axis=0))
+            return np.asarray(np.mean(found, axis=0))
+
+        slices = (denoised(given.blocks(z, self.context)) for z in range(given.slices))
+        fill(result, slices, self.context)
         return result
 
     def outputs(self, blocks: Floats, turned: bool = False) -> Floats:
@@ -143,12 +148,19 @@ class Denoiser:
         images = scaled(block, self.scale)
         square = block.shape[-2] == block.shape[-1]
         ways = [(quarters, flip) for quarters in range(0, 4, 1 if square else 2) for flip in (False, True)]
-        place = next(self.network.parameters()).device
+        first = next(self.network.parameters())  # on the device, and in the precision, that is wanted
         total = np.zeros((len(self.scale.offset), *block.shape[-2:]), np.float32)
         for quarters, flip in ways if turned else ways[:1]:
             with torch.inference_mode():
-                answer = self.network(torch.from_numpy(oriented(images, quarters, flip))[None].to(place))
+                answer = self.network(torch.from_numpy(oriented(images, quarters, flip))[None].to(first))
             found = answer[0].float().cpu().numpy()
+            if found.shape != total.shape:
+                raise LowdoseError(
+                    "network",
+                    found=f"{len(found)} channels",
+                    expected=f"{len(total)}, as the scale has",
+                    way_out="Make the network with as many.",
+                )
             total += np.rot90(found[..., ::-1] if flip else found, -quarters, axes=(-2, -1))
         return self.scale.undo(total / (len(ways) if turned else 1))
 
@@ -211,11 +223,3 @@ class Denoiser:
 def channelwise(values: npt.ArrayLike) -> Floats:
     """One value for each channel, to broadcast over (channel, y, x)."""
     return np.asarray(values, dtype=np.float32).reshape(-1, 1, 1)
-
-
-def put(result: npt.NDArray[np.float32], z: int, images: Floats) -> None:
-    """Set slice `z` of a volume to (channel, y, x)."""
-    if len(result.shape) == 4:
-        result[:, z] = images
-    else:
-        result[z] = images[0]

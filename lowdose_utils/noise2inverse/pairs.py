@@ -138,4 +138,5 @@ def scaled(given: Floats, scale: Scale) -> Floats:
 def oriented(images: Floats, quarters: int, flipped: bool) -> Floats:
     """Images (..., y, x) turned by quarters of a turn, then flipped."""
     turned = np.rot90(images, quarters, axes=(-2, -1))
-    return np.ascontiguousarray(turned[..., ::-1] if flipped else turned)
+    # A copy: torch takes no negative stride, which an axis of length 1 may keep in a contiguous array.
+    return (turned[..., ::-1] if flipped else turned).copy()

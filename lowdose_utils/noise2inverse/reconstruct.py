@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.noise2inverse.sections import check_sections, split_angles
+from lowdose_utils.noise2inverse.volumes import room, single
 from lowdose_utils.project import check_angles
 from lowdose_utils.readers.stack import Source
 from lowdose_utils.reconstruct import fbp
@@ -67,24 +69,29 @@ def reconstruct_sections(
             expected="([channel,] slice, angle, column) with one angle for each projection",
             way_out="Projections (angle, row, column) become sinograms by swapaxes(0, 1).",
         )
+    if slab < 1 or (isinstance(sections, Real) and not isinstance(sections, Integral)):
+        raise LowdoseError(
+            "sections, slab",
+            found=f"{sections}, {slab}",
+            expected="whole numbers, of slices 1 at least",
+            way_out="4 sections are usual; leave slab out.",
+        )
     parts = (
-        split_angles(len(theta), sections)
-        if isinstance(sections, int)
-        else [np.asarray(one, dtype=np.intp) for one in sections]
+        [np.asarray(one) for one in sections]
+        if isinstance(sections, Sequence | np.ndarray)
+        else split_angles(len(theta), int(sections))
     )
     if check:
         check_sections(parts, theta)
     size = settings.get("size") or shape[-1]
     wanted = (len(parts), *shape[:-2], size, size)
-    result = np.empty(wanted, np.float32) if out is None else out
-    if tuple(result.shape) != wanted:
-        raise LowdoseError("out", found=f"shape {result.shape}", expected=wanted, way_out="Or leave it out.")
+    result = room(wanted, out)
     for channel in range(shape[0]) if len(shape) == 4 else (None,):
         lead = () if channel is None else (channel,)
         low, high = np.inf, -np.inf
         for first in range(0, shape[-3], slab):
             rows = slice(first, first + slab)
-            block = np.asarray(sinograms[(*lead, rows)], dtype=np.float32)
+            block = single("sinograms", sinograms[(*lead, rows)])
             if bad := block.size - int(np.isfinite(block).sum()):
                 angle = int(np.flatnonzero(~np.isfinite(block).all(axis=(0, 2)))[0])
                 raise LowdoseError(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, TypeVar
 
 import numpy as np
@@ -94,6 +95,13 @@ def train_noise2inverse(
     slices, kept, tops, band = _held_out(volumes, held_out, crop)
     batches = PairBatches(volumes, found, scale, context, slices, tops, crop, batch, turned)
     if kept:
+        if "validate" in settings:
+            raise LowdoseError(
+                "validate, held_out",
+                found="both",
+                expected="one at most",
+                way_out="What is held out validates by itself.",
+            )
         loss = settings.get("loss", training.mse)
         examples = _spread([(pair, z) for z in kept for pair in found], MOST)
 
@@ -115,7 +123,16 @@ def train_noise2inverse(
 def _scale_of(volumes: Volumes, found: Sequence[Pair], given: Scale | float | None) -> Scale:
     """The scale of each channel."""
     if isinstance(given, Scale):
-        return Scale(*(np.broadcast_to(channelwise(part), (volumes.channels, 1, 1)).copy() for part in given))
+        offset, factor = (channelwise(part) for part in given)
+        sound = np.isfinite(offset).all() and np.isfinite(factor).all() and factor.all()
+        if not sound or not {len(offset), len(factor)} <= {1, volumes.channels}:
+            raise LowdoseError(
+                "scale",
+                found=f"{len(factor)} factors {factor.ravel()[:4]}, offsets {offset.ravel()[:4]}",
+                expected=f"one of each for each of {volumes.channels} channels, finite, no factor 0",
+                way_out="Or leave it out.",
+            )
+        return Scale(*(np.broadcast_to(part, (volumes.channels, 1, 1)).copy() for part in (offset, factor)))
     if given is not None:
         if not 0 < given < np.inf:
             raise LowdoseError("scale", found=given, expected="a positive number", way_out="Or leave it out.")
@@ -141,7 +158,8 @@ def _held_out(
     """Slices to train on and to validate on; rows where crops begin, and those of the validation."""
     rows, every = volumes.shape[0], list(range(volumes.slices))
     tops = list(range(rows - crop + 1)) if crop else []
-    if isinstance(held_out, float | int):
+    if not isinstance(held_out, Iterable):
+        held_out = float(held_out)
         height = max(1, round(held_out * rows))
         first = (rows - height) // 2
         outside = [top for top in tops if top + (crop or 0) <= first or top >= first + height]
@@ -153,9 +171,11 @@ def _held_out(
                 way_out="Take smaller crops or a smaller share, or hold out whole slices.",
             )
         return every, _spread(every, 8), outside, slice(first, first + height)
-    kept = sorted({int(z) for z in held_out})
+    kept = sorted({*held_out})
     used = [z for z in every if z not in kept]
-    if not used or not set(kept) <= set(every):
+    # No mask, as numpy would take.
+    whole = all(isinstance(z, Integral) and not isinstance(z, bool) for z in kept)
+    if not whole or not used or not set(kept) <= set(every):
         raise LowdoseError(
             "held_out",
             found=kept,
@@ -181,7 +201,8 @@ def _check_pairs(found: Sequence[Pair], number: int) -> None:
 def _check_sizes(volumes: Volumes, crop: int | None, batch: int) -> int:
     """The side of a small image to try the network with."""
     shorter = min(volumes.shape)
-    if (crop is not None and not 1 <= crop <= shorter) or batch < 1:
+    whole = all(isinstance(one, Integral) for one in (batch, shorter if crop is None else crop))
+    if not whole or (crop is not None and not 1 <= crop <= shorter) or batch < 1:
         raise LowdoseError(
             "crop, batch",
             found=f"{batch} of {crop} pixels",
@@ -200,8 +221,8 @@ def _check_network(network: torch.nn.Module, channels: int, context: int, side: 
     try:
         with torch.no_grad():
             answer = network.eval()(torch.zeros(1, inputs, side, side, device=place))
-        found = f"shape {tuple(answer.shape)} from (1, {inputs}, {side}, {side})"
-        fits = tuple(answer.shape) == (1, channels, side, side)
+        shape = tuple(getattr(answer, "shape", ())) or type(answer).__name__
+        found, fits = f"shape {shape} from (1, {inputs}, {side}, {side})", shape == (1, channels, side, side)
     except (RuntimeError, LowdoseError) as error:
         found, fits = str(error).partition("\n")[0], False
     finally:

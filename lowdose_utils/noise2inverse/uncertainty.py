@@ -9,8 +9,9 @@ import numpy.typing as npt
 import torch
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.noise2inverse.denoiser import Denoiser, put
-from lowdose_utils.noise2inverse.volumes import Sections, Volumes, result_for
+from lowdose_utils.noise2inverse.denoiser import Denoiser
+from lowdose_utils.noise2inverse.volumes import Floats as Single
+from lowdose_utils.noise2inverse.volumes import Sections, Volumes, fill, result_for
 
 Floats = npt.NDArray[np.float64]
 
@@ -49,9 +50,13 @@ def split_disagreement(
     factor = (count - 1 if denoiser.strategy == "X:1" else 1) / np.sqrt(count)
     result = result_for(given, out)
     denoiser.ready(device)
-    for z in range(given.slices):
-        outputs = denoiser.outputs(given.blocks(z, denoiser.context), turned)
-        put(result, z, (factor * outputs.std(axis=0, ddof=1)).astype(np.float32))
+
+    def spread(blocks: Single) -> Single:
+        outputs = denoiser.outputs(blocks, turned)
+        return np.asarray(factor * outputs.std(axis=0, ddof=1), dtype=np.float32)
+
+    slices = (spread(given.blocks(z, denoiser.context)) for z in range(given.slices))
+    fill(result, slices, denoiser.context)
     return result
 
 

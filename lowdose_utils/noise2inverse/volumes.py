@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +44,8 @@ class Volumes:
     def __init__(self, sections: Sections, least: int = 2) -> None:
         self._given: Source | list[Source] = list(sections) if isinstance(sections, Sequence) else sections
         if isinstance(self._given, list):
-            shapes, self.number = {tuple(one.shape) for one in self._given}, len(self._given)
+            shapes = {tuple(getattr(one, "shape", ())) for one in self._given}
+            self.number = len(self._given)
         else:
             shapes, self.number = {tuple(self._given.shape[1:])}, self._given.shape[0]
         shape = min(shapes, default=())
@@ -66,17 +68,18 @@ class Volumes:
         Raises
         ------
         LowdoseError
-            If values are NaN or infinite.
+            If values are NaN, infinite or complex.
         """
         first, last = max(z - context, 0), min(z + context, self.slices - 1)
         lead = (slice(None),) if self.spectral else ()
         key = (*lead, slice(first, last + 1), *window)
         given = self._given
         read = given[section][key] if isinstance(given, list) else given[(section, *key)]
-        found = np.asarray(read, dtype=np.float32)
+        thing = f"slices {first} to {last} of section {section}"
+        found = single(thing, read)
         if bad := found.size - int(np.isfinite(found).sum()):
             raise LowdoseError(
-                f"slices {first} to {last} of section {section}",
+                thing,
                 found=f"{bad} values that are NaN or infinite",
                 expected="finite values",
                 way_out="Repair the projections first (correct.repair_bad_pixels) and reconstruct again.",
@@ -114,18 +117,65 @@ class Volumes:
             )
 
 
-def result_for(volumes: Volumes, out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
-    """`out`, or an array for a result of the shape of one volume.
+def single(thing: str, read: Any) -> Floats:
+    """What was read, in single precision and native byte order.
 
     Raises
     ------
     LowdoseError
-        If `out` has another shape.
+        If it is complex: only the real parts would be left.
     """
-    lead = (volumes.channels,) if volumes.spectral else ()
-    shape = (*lead, volumes.slices, *volumes.shape)
-    if out is not None and tuple(out.shape) != shape:
+    if np.iscomplexobj(read):
         raise LowdoseError(
-            "out", found=f"shape {tuple(out.shape)}", expected=shape, way_out="Or leave it out."
+            thing, found="complex numbers", expected="real ones", way_out="Take real part or modulus."
         )
-    return np.empty(shape, np.float32) if out is None else out
+    return np.asarray(read, dtype=np.float32)
+
+
+def room(shape: tuple[int, ...], out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    """`out`, or an array of this shape for a result.
+
+    Raises
+    ------
+    LowdoseError
+        If `out` has another shape, or holds whole numbers: values would be cut off without a word.
+    """
+    if out is None:
+        return np.empty(shape, np.float32)
+    if tuple(out.shape) != shape or np.dtype(out.dtype).kind != "f":
+        raise LowdoseError(
+            "out",
+            found=f"shape {tuple(out.shape)} of {out.dtype}",
+            expected=f"{shape} of float32",
+            way_out="Or leave it out.",
+        )
+    return out
+
+
+def result_for(volumes: Volumes, out: npt.NDArray[np.float32] | None) -> npt.NDArray[np.float32]:
+    """`out`, or an array for a result of the shape of one volume: see `room`."""
+    lead = (volumes.channels,) if volumes.spectral else ()
+    return room((*lead, volumes.slices, *volumes.shape), out)
+
+
+def fill(result: npt.NDArray[np.float32], images: Iterable[Floats], context: int) -> None:
+    """Set the slices of a volume to (channel, y, x) each, `context` slices after they came.
+
+    Thus `result` may be the volume that is being read: what is overwritten is no longer needed.
+    """
+    waiting: deque[Floats] = deque()
+    done = 0
+    for image in images:
+        waiting.append(image)
+        if len(waiting) > context:
+            _put(result, done, waiting.popleft())
+            done += 1
+    for z, image in enumerate(waiting, start=done):
+        _put(result, z, image)
+
+
+def _put(result: npt.NDArray[np.float32], z: int, images: Floats) -> None:
+    if len(result.shape) == 4:
+        result[:, z] = images
+    else:
+        result[z] = images[0]
