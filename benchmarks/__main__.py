@@ -1,36 +1,14 @@
-"""Print the tables: reconstruction, projection, total variation."""
+"""Print the tables: reconstruction, projection, total variation, the mixed-scale dense network."""
 
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-from benchmarks import measure, peers
-
-
-def apart(work: Callable[..., dict[str, float]], *arguments: Any) -> dict[str, float]:
-    """Run in a fresh process and give what it returns."""
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return pool.submit(work, *arguments).result()
-
-
-def table(title: str, rows: dict[str, dict[str, float]], speed: str) -> str:
-    """Markdown, with the ratio of `speed` to the first row's."""
-    columns = list(dict.fromkeys(column for row in rows.values() for column in row))
-    reference = next(iter(rows.values()))
-    lines = [f"### {title}", "", "| method | " + " | ".join(columns) + f" | {speed}: ratio to the first |"]
-    lines.append("|" + " --- |" * (len(columns) + 2))
-    for name, row in rows.items():
-        cells = [f"{row[column]:.4g}" if column in row else "" for column in columns]
-        ratio = f"{row[speed] / reference[speed]:.2f}" if speed in row else ""
-        lines.append(f"| {name} | " + " | ".join(cells) + f" | {ratio} |")
-    return "\n".join([*lines, ""])
+from benchmarks import measure, msd, peers
+from benchmarks.tables import apart, table
 
 
 def _tables(folder: Path, size: int, count: int, stack: int, runs: int) -> None:
@@ -60,6 +38,7 @@ def main() -> None:
     for size, count, stack in sizes:
         with tempfile.TemporaryDirectory() as place:
             _tables(Path(place), size, count, stack, options.runs)
+    msd.tables(64 if options.small else 256)
     print(f"load {os.getloadavg()[0]:.2f} at the end")
 
 

@@ -13,8 +13,8 @@ import os
 import numpy as np
 import torch
 
-from benchmarks.__main__ import apart, table
 from benchmarks.measure import forget_peak, median_seconds, peak_mib
+from benchmarks.tables import apart, table
 from lowdose_utils.networks.msd import MSD
 
 
@@ -60,16 +60,21 @@ def measure(form: str, work: str, size: int) -> dict[str, float]:
     return {"seconds": seconds, "memory (MiB)": peak_mib() - before}
 
 
+def tables(size: int) -> None:
+    """Measure and print one table for each kind of work."""
+    for work in ("training step", "inference"):
+        rows = {form: apart(measure, form, work, size) for form in ("lowdose_utils", "plain")}
+        print(table(f"Mixed-scale dense network, {work}, {size} x {size}", rows, "seconds"), flush=True)
+
+
 def main() -> None:
-    """Print one table for each kind of work and size."""
+    """Print the tables of the sizes asked for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.msd", description=__doc__)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     options = parser.parse_args()
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.2f} at the start\n", flush=True)
     for size in options.sizes:
-        for work in ("training step", "inference"):
-            rows = {form: apart(measure, form, work, size) for form in ("lowdose_utils", "plain")}
-            print(table(f"Mixed-scale dense network, {work}, {size} x {size}", rows, "seconds"), flush=True)
+        tables(size)
     print(f"load {os.getloadavg()[0]:.2f} at the end")
 
 

@@ -189,16 +189,17 @@ def minus_log(transmission: npt.ArrayLike, *, floor: float | None = None) -> Flo
     ----------
     transmission : array, any shape
     floor : float, optional
-        Raise smaller values to this first. Without it, a value of zero or below, or NaN, is an error.
+        Raise smaller values to this first. Without it, a value of zero or below is an error; NaN and
+        infinity always are.
     """
     values = np.asarray(transmission, dtype=np.float32)
     if floor is not None:
         values = np.maximum(values, np.float32(floor))
-    bad = values.size - np.count_nonzero(values > 0)
+    bad = values.size - np.count_nonzero((values > 0) & np.isfinite(values))
     if bad:
         raise LowdoseError(
             "transmission",
-            found=f"{bad} of {values.size} values zero, negative or NaN",
+            found=f"{bad} of {values.size} values zero, negative, infinite or NaN",
             expected="positive values",
             way_out="Use repair_bad_pixels, a positive floor, or count_log on raw counts.",
         )
@@ -228,6 +229,11 @@ def count_log(
         -E1(N) and vanishes exponentially. (No function of n is free of bias for all N.)
         ``"plain"``: ``-log(max(n, 1) / I0)``, as in many codes; for comparison.
 
+    Raises
+    ------
+    LowdoseError
+        If a count is negative, infinite or NaN, a beam not positive and finite, or their shapes do not fit.
+
     Notes
     -----
     Exact bias of the line integral for a mean count N behind the object:
@@ -244,12 +250,19 @@ def count_log(
     """
     values = np.asarray(counts, dtype=np.float64)
     beam = np.asarray(open_beam, dtype=np.float64)
-    wrong = values.size - np.count_nonzero(values >= 0)
-    if wrong or not np.all(beam > 0):
+    wrong = values.size - np.count_nonzero((values >= 0) & np.isfinite(values))
+    dark = beam.size - np.count_nonzero((beam > 0) & np.isfinite(beam))
+    try:
+        np.broadcast_shapes(values.shape, beam.shape)
+        fits = True
+    except ValueError:
+        fits = False
+    if wrong or dark or not fits:
         raise LowdoseError(
             "counts and open_beam",
-            found=f"{wrong} counts negative or NaN, smallest beam {beam.min():g}",
-            expected="counts from 0 up, a positive beam",
+            found=f"{wrong} counts negative, infinite or NaN, {dark} such beams or 0, "
+            f"of shapes {values.shape} and {beam.shape}",
+            expected="counts from 0 up, a positive beam, shapes that fit",
             way_out="Subtract the dark, divide by the gain, repair NaN pixels, clip at 0.",
         )
     match estimator:

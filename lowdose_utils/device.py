@@ -49,9 +49,17 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return chosen
 
 
+def as_tensor(array: Array) -> torch.Tensor:
+    """View `array` as a tensor where it is; a copy, if it is in pieces or in foreign byte order."""
+    if isinstance(array, torch.Tensor):
+        return array
+    given = np.ascontiguousarray(array)
+    return torch.from_numpy(given.astype(given.dtype.newbyteorder("="), copy=False))
+
+
 def to_tensor(array: Array, device: torch.device) -> torch.Tensor:
     """Copy or view `array` as a float32 tensor on `device` (float64 tensors stay float64)."""
-    tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+    tensor = as_tensor(array)
     dtype = (
         torch.float64 if tensor.dtype == torch.float64 and isinstance(array, torch.Tensor) else torch.float32
     )

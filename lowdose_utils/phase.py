@@ -12,42 +12,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from types import EllipsisType
-from typing import Literal
 
-import numpy as np
 import torch
 
 from lowdose_utils.device import ArrayT, like, resolve_device, to_tensor
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.gridding import even_fast
+from lowdose_utils.optics import (
+    Padding,
+    check_optics,
+    check_padding,
+    fringe_reach,
+    in_parts,
+    padded_images,
+    positive,
+    wavelength_of,
+)
 from lowdose_utils.project import check_stack
 
-Padding = int | Literal["auto"]
-
-# Images go through the FFT a few at a time, so that whole scans need no spectra of their own size.
-_CHUNK_PIXELS = {"cpu": 2.0e6, "cuda": 1.0e8}
-
-
-def wavelength_of(energy: float) -> float:
-    """Wavelength in metres of X-rays of `energy` in keV.
-
-    Raises
-    ------
-    LowdoseError
-        If the energy is not positive.
-    """
-    _positive("energy", energy, "Give it in keV.")
-    return 1.239841984e-9 / energy
-
-
-def fringe_reach(distance: float, wavelength: float, pixel_size: float) -> float:
-    """How far a wave spreads to each side on its way over `distance`, in pixels.
-
-    The finest detail that pixels can hold, half a cycle each, is bent by ``wavelength / (2 pixel_size)``.
-    An image closer to the border than this sees what lies beyond the border.
-    """
-    return abs(distance) * wavelength / (2 * pixel_size**2)
+__all__ = ["Padding", "fresnel", "fringe_reach", "paganin", "phase_contrast", "wavelength_of"]
 
 
 def fresnel(
@@ -87,18 +69,22 @@ def fresnel(
     LowdoseError
         If the wave has no two dimensions, or a distance, wavelength, pixel size or padding makes no sense.
     """
-    _check_optics(wavelength, pixel_size)
+    check_optics(wavelength, pixel_size)
     if wave.ndim < 2 or wave.numel() == 0:
         raise LowdoseError(
             "shape of wave", found=tuple(wave.shape), expected="(..., y, x)", way_out="Give an image."
         )
     # Phases of thousands of turns need double precision, which not every device has.
     z = torch.as_tensor(distance, dtype=torch.float64, device="cpu")
-    if not torch.isfinite(z).all():
-        raise LowdoseError("distance", found=distance, expected="finite", way_out="Give it in metres.")
+    if not z.numel() or not torch.isfinite(z).all():
+        raise LowdoseError(
+            "distance", found=distance, expected="finite numbers", way_out="Give it in metres."
+        )
     if padding == "auto":
         padding = math.ceil(fringe_reach(float(z.abs().max()), wavelength, pixel_size))
-    padded, inside = _pad(wave, _check_padding(padding), "edge")
+    if wave.dtype in (torch.float16, torch.bfloat16):  # for which there is no complex type in the FFT
+        wave = wave.float()
+    padded, inside = padded_images(wave, check_padding(padding), "edge")
     double = wave.dtype in (torch.float64, torch.complex128)
     factors = []
     for side in padded.shape[-2:]:
@@ -153,7 +139,7 @@ def phase_contrast(
     LowdoseError
         If shapes or values do not fit, or not exactly one of `delta_beta` and `phase` is given.
     """
-    _check_optics(wavelength, pixel_size)
+    check_optics(wavelength, pixel_size)
     if (delta_beta is None) == (phase is None):
         raise LowdoseError(
             "delta_beta, phase",
@@ -168,10 +154,10 @@ def phase_contrast(
         )
     ratio = float(delta_beta or 0)
     if delta_beta is not None:
-        _positive("delta_beta", ratio, "Some 1000 for light elements in hard X-rays.")
+        positive("delta_beta", ratio, "Some 1000 for light elements in hard X-rays.")
     place = resolve_device(device)
     result = []
-    for part in _parts(given, place):
+    for part in in_parts(given, place):
         half = to_tensor(line_integrals[part], place) / 2
         turn = -half * ratio if phase is None else to_tensor(phase[part], place)
         wave = torch.polar(torch.exp(-half), turn.to(half.dtype))
@@ -223,18 +209,18 @@ def paganin(
     LowdoseError
         If shape or values do not fit, or a parameter makes no sense.
     """
-    _check_optics(wavelength, pixel_size)
-    _positive("delta_beta", delta_beta, "Some 1000 for light elements in hard X-rays.")
+    check_optics(wavelength, pixel_size)
+    positive("delta_beta", delta_beta, "Some 1000 for light elements in hard X-rays.")
     if not 0 <= distance < math.inf:
         raise LowdoseError("distance", found=distance, expected="from 0 up", way_out="Give it in metres.")
     given = check_stack("images", images, (None, None))
     strength = wavelength * distance * delta_beta / math.pi
     if padding == "auto":
         padding = min(math.ceil(8 * math.sqrt(strength) / 2 / pixel_size), max(given.shape[1:]))
-    pad, place = _check_padding(padding), resolve_device(device)
+    pad, place = check_padding(padding), resolve_device(device)
     result = []
-    for part in _parts(given, place):
-        padded, inside = _pad(to_tensor(images[part], place), pad, "symmetric")
+    for part in in_parts(given, place):
+        padded, inside = padded_images(to_tensor(images[part], place), pad, "symmetric")
         height, width = padded.shape[-2:]
         # float64 on the CPU: not every device has it.
         rows = torch.fft.fftfreq(height, pixel_size, dtype=torch.float64) ** 2
@@ -243,43 +229,3 @@ def paganin(
         spectra = torch.fft.rfft2(padded) / divisor.to(place, padded.dtype)
         result.append(torch.fft.irfft2(spectra, s=(height, width))[inside].to(given.device))
     return like(torch.cat(result), images)
-
-
-def _parts(images: torch.Tensor, device: torch.device) -> list[slice]:
-    budget = _CHUNK_PIXELS.get(device.type, _CHUNK_PIXELS["cpu"])
-    chunk = max(1, int(budget / images[0].numel()))
-    return [slice(first, first + chunk) for first in range(0, len(images), chunk)]
-
-
-def _pad(
-    images: torch.Tensor, padding: int, mode: Literal["edge", "symmetric"]
-) -> tuple[torch.Tensor, tuple[EllipsisType | slice, ...]]:
-    """Continue `images` (..., y, x) to sides that the FFT likes, and say where they are in the result."""
-    if padding == 0:
-        return images, (..., slice(None), slice(None))
-    places, inside = [], []
-    for side in images.shape[-2:]:
-        wide = even_fast(side + 2 * padding)
-        if mode == "symmetric":
-            wide = min(wide, 2 * side)  # an image and its mirror image are periodic without a seam
-        before = min(padding, wide - side)
-        place = np.pad(np.arange(side), (before, wide - side - before), mode)
-        places.append(torch.from_numpy(place).to(images.device))
-        inside.append(slice(before, before + side))
-    return images[..., places[0][:, None], places[1]], (..., *inside)
-
-
-def _positive(thing: str, value: float, way_out: str) -> None:
-    if not 0 < value < math.inf:
-        raise LowdoseError(thing, found=value, expected="a positive number", way_out=way_out)
-
-
-def _check_optics(wavelength: float, pixel_size: float) -> None:
-    _positive("wavelength", wavelength, "Give it in metres: wavelength_of(energy in keV).")
-    _positive("pixel_size", pixel_size, "Give it in metres.")
-
-
-def _check_padding(padding: int | str) -> int:
-    if not isinstance(padding, int) or padding < 0:
-        raise LowdoseError("padding", found=padding, expected='pixels from 0 up, or "auto"', way_out="Try 0.")
-    return padding

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lowdose_utils.device import Array, ArrayT, like, resolve_device
+from lowdose_utils.device import Array, ArrayT, as_tensor, like, resolve_device
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.gridding import GriddingMatrices, even_fast, kernel_transform, recent, shape_parameter
 
@@ -241,7 +241,7 @@ def check_stack(thing: str, given: Array, shape: tuple[int | None, int | None]) 
         If there are not three dimensions, the last two differ from `shape` (None is free), the stack is
         empty or complex, or values are NaN or infinite.
     """
-    tensor = given if isinstance(given, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(given))
+    tensor = as_tensor(given)
     expected = "(slice, " + ", ".join("any" if side is None else str(side) for side in shape) + ")"
     if (
         tensor.ndim != 3

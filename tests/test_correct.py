@@ -117,6 +117,9 @@ def test_savu_has_one_nan_in_each_projection(savu):
 def test_minus_log_inverts_beer_and_refuses_what_has_no_logarithm():
     integrals = np.linspace(0, 5, 7)
     assert np.allclose(correct.minus_log(np.exp(-integrals)), integrals, atol=1e-6)
+    for endless in (np.inf, -np.inf):
+        with pytest.raises(LowdoseError, match="1 of 2"):
+            correct.minus_log([1, endless])
     with pytest.raises(LowdoseError, match="2 of 4"):
         correct.minus_log([1, 0, -1, 0.5])
     with pytest.raises(LowdoseError, match="1 of 2"):
@@ -154,7 +157,18 @@ def test_zero_counts_give_a_finite_line_integral_that_falls_with_counts(beam, es
 
 
 def test_counts_below_zero_or_no_beam_are_refused():
-    for counts, beam in [([-1, 2], 10), ([np.nan], 10), ([1], 0)]:
+    for counts, beam in [
+        *(
+            ([-1, 2], 10),
+            ([np.nan], 10),
+            ([1], 0),
+            ([np.inf, 1], 10),
+            ([1], np.inf),
+            ([1], np.nan),
+            ([-1], []),
+        ),
+        (np.ones((5, 3)), np.ones(4)),
+    ]:
         with pytest.raises(LowdoseError, match="counts and open_beam"):
             correct.count_log(counts, beam)
     with pytest.raises(LowdoseError, match="estimator"):

@@ -229,6 +229,10 @@ def test_a_time_step_does_not_hold_the_series(cell, drawn):
         ({"slices": 0}, "slices"),
         ({"steps": 1}, "steps"),
         ({"clusters": 0}, "clusters"),
+        ({"columns": 64.5}, "columns"),
+        ({"slices": 2.5}, "slices"),
+        ({"steps": 10.5}, "steps"),
+        ({"clusters": 2.5}, "clusters"),
         ({"wider": 0.9}, "wider"),
         ({"porosity": 1.0}, "porosity"),
         ({"onset": 0.7}, "onset < outbreak"),
@@ -242,7 +246,7 @@ def test_cells_that_cannot_be_are_refused(wrong, message):
 
 
 def test_requests_that_make_no_sense_are_refused(cell, drawn):
-    for part, finer in ((slice(8, 9), 1), (slice(0, 8, 2), 1), (slice(0, 2), 0)):
+    for part, finer in ((slice(8, 9), 1), (slice(0, 8, 2), 1), (slice(0, 2), 0), (slice(0, 2), 1.5)):
         with pytest.raises(LowdoseError, match="consecutive slices out of 0 to 7"):
             cell.draw(part, finer=finer)
     for step in (-1, LAST + 0.5, np.nan):

@@ -295,8 +295,28 @@ def test_cuda_agrees_with_the_cpu_under_autocast_too():
         torch.testing.assert_close(one.grad.double().cpu(), other.grad, rtol=0, atol=1e-4 * scale)
 
 
+def test_whole_numbers_of_any_kind_make_the_same_network():
+    given = {"channels_in": 2, "channels_out": 1, "depth": 3, "width": 2}
+    names = [
+        [
+            name
+            for name, _ in MSD(**{key: kind(value) for key, value in given.items()}, rng=0).named_parameters()
+        ]
+        for kind in (int, float, np.int32)
+    ]
+    assert names[0] == names[1] == names[2]
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"depth": 0}, {"width": -1}, {"channels_in": 0}, {"dilations": []}, {"dilations": [1, 0]}]
+    "wrong",
+    [
+        {"depth": 0},
+        {"width": -1},
+        {"channels_in": 0},
+        {"dilations": []},
+        {"dilations": [1, 0]},
+        {"depth": 2.5},
+    ],
 )
 def test_sizes_must_be_positive(wrong):
     with pytest.raises(LowdoseError, match=next(iter(wrong))):

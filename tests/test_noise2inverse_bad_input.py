@@ -453,7 +453,7 @@ def test_control_c_keeps_all_steps_and_training_goes_on_bit_for_bit(processes, u
     process, folder = processes["until_interrupted"]
     said = process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert said.startswith(f"step {STEPS // 10} of {STEPS}"), said + err
     assert process.returncode and "KeyboardInterrupt" in err
     last = int(re.search(rf"Interrupted after step (\d+) of {STEPS}: call again", err)[1])
@@ -463,7 +463,7 @@ def test_control_c_keeps_all_steps_and_training_goes_on_bit_for_bit(processes, u
 
 def test_a_full_disk_in_training_leaves_the_older_checkpoint(processes, uninterrupted):
     process, folder = processes["until_the_disk_is_full"]
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 1 and not out
     assert re.search(r"LowdoseError: checkpoint .*run.ckpt: found not written .* Make room", err), err
     goes_on_exactly(folder, uninterrupted, range(50, 51))
@@ -473,6 +473,6 @@ def test_a_full_disk_in_training_leaves_the_older_checkpoint(processes, uninterr
 def test_volumes_larger_than_memory_are_reconstructed_learnt_from_and_denoised(processes):
     assert 4 * 4 * SLICES * SIDE**2 > 2 * LEFT
     process, _ = processes["in_little_memory"]
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=200)
     assert process.returncode == 0, err
     assert float(out) > 0

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lowdose_utils import phase as phase_module
+from lowdose_utils import optics as optics_module
 from lowdose_utils.correct import minus_log
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.phase import fresnel, fringe_reach, paganin, phase_contrast, wavelength_of
@@ -218,7 +218,7 @@ def test_work_in_parts_gives_the_whole(monkeypatch):
     back = paganin(seen, **optics)
     phases = -50.0 * line_integrals
     mixed = {**{k: v for k, v in optics.items() if k != "delta_beta"}, "phase": phases}
-    monkeypatch.setitem(phase_module._CHUNK_PIXELS, "cpu", 2 * 24 * 24)
+    monkeypatch.setitem(optics_module.CHUNK_PIXELS, "cpu", 2 * 24 * 24)
     assert phase_contrast(line_integrals, **optics) == pytest.approx(seen, abs=1e-6)
     assert phase_contrast(line_integrals, **mixed) == pytest.approx(seen, abs=1e-5)
     assert paganin(seen, **optics) == pytest.approx(back, abs=1e-6)
@@ -254,11 +254,29 @@ def test_paganin_refuses_what_makes_no_sense(wrong, message):
         ({"padding": 1.5}, "padding"),
         ({"wave": torch.ones(4)}, "shape of wave"),
         ({"wave": torch.ones(0, 4)}, "shape of wave"),
+        ({"distance": [], "padding": "auto"}, "distance"),
     ],
 )
 def test_propagation_refuses_what_makes_no_sense(wrong, message):
     with pytest.raises(LowdoseError, match=message):
         fresnel(**{"wave": torch.ones(4, 4), "distance": 0.1, **OPTICS, **wrong})
+
+
+@pytest.mark.parametrize("kind", [">f4", ">u2", "f2", "i4"])
+def test_images_as_files_hold_them(kind):
+    images = np.random.default_rng(0).integers(1, 9, (2, 6, 7))
+    fine = {"distance": 0.1, "delta_beta": 10.0, "device": "cpu", "padding": np.int64(3), **OPTICS}
+    for work in (paganin, phase_contrast):
+        found = work(images.astype(kind), **fine)
+        assert found.dtype == np.float32
+        assert np.array_equal(found, work(images.astype(np.float32), **fine))
+
+
+def test_waves_of_half_precision_are_propagated_in_single():
+    wave = torch.linspace(0, 1, 48).reshape(6, 8).half()
+    found = fresnel(wave, 0.1, **OPTICS)
+    assert found.dtype == torch.complex64
+    assert torch.equal(found, fresnel(wave.float(), 0.1, **OPTICS))
 
 
 def test_images_of_nonsense_are_refused():

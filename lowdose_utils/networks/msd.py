@@ -77,6 +77,7 @@ class MSD(nn.Module):
                 raise LowdoseError(
                     name, found=list(numbers), expected="whole numbers from 1", way_out="Choose such."
                 )
+        channels_in, channels_out, depth, width = map(int, sizes.values())
         self.channels_in, self.channels_out = channels_in, channels_out
         self.dilations = [int(dilations[layer % len(dilations)]) for layer in range(depth)]
         self.reach = sum(self.dilations)

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-# Layers to a group (of width 1), and columns to a tile on the CPU and on other devices.
-GROUP = 10
+from lowdose_utils.networks.msd_groups import in_groups
+
+# Columns to a tile on the CPU and on other devices.
 TILE_CPU, TILE_OTHER = 2**15, 2**20
 
 
@@ -118,51 +119,6 @@ class Frames:
         taps.view(shape).copy_(rows.as_strided(shape, strides, first))
 
 
-class _Group:
-    """Consecutive layers, and their kernels as one matrix: (layer, tap, map) by the maps they see."""
-
-    def __init__(self, weights: Sequence[torch.Tensor], dilations: Sequence[int]) -> None:
-        self.width, self.known = weights[0].shape[:2]
-        self.dilations = dilations
-        self.taps = 9 * self.width
-        self.matrix = weights[0].new_zeros(len(weights) * self.taps, self.known + len(weights) * self.width)
-        for number, weight in enumerate(weights):
-            kernel = weight.permute(2, 3, 0, 1).reshape(self.taps, -1)
-            self.matrix[self.lines(number), : kernel.shape[1]] = kernel
-
-    def lines(self, number: int) -> slice:
-        """The matrix's lines for the group's layer `number`."""
-        return slice(number * self.taps, (number + 1) * self.taps)
-
-    def start(self, number: int) -> int:
-        """The first map that layer `number` makes."""
-        return self.known + number * self.width
-
-    def made(self, number: int) -> slice:
-        """The maps that layer `number` makes."""
-        return slice(self.start(number), self.start(number + 1))
-
-    def unpack(self, matrix: torch.Tensor) -> list[torch.Tensor]:
-        """The layers' kernels (map out, map in, 3, 3) out of such a matrix."""
-        return [
-            matrix[self.lines(number), : self.start(number)].view(3, 3, self.width, -1).permute(2, 3, 0, 1)
-            for number in range(len(self.dilations))
-        ]
-
-    def reversed_taps(self, matrix: torch.Tensor) -> torch.Tensor:
-        """The matrix with the taps of each layer in reversed order."""
-        return matrix.view(len(self.dilations), 9, self.width, -1).flip(1).flatten(0, 2)
-
-
-def _groups(weights: Sequence[torch.Tensor], dilations: Sequence[int]) -> list[_Group]:
-    """The layers in groups of about ninety taps."""
-    size = max(1, GROUP // weights[0].shape[0])
-    return [
-        _Group(weights[first : first + size], dilations[first : first + size])
-        for first in range(0, len(weights), size)
-    ]
-
-
 def forward(
     images: torch.Tensor,
     dilations: Sequence[int],
@@ -200,7 +156,7 @@ def forward(
     frames.mirror(rows[:channels])
     rows[channels:] = bias[:, None]
     body = frames.body(rows)
-    groups = _groups(weights, dilations)
+    groups = in_groups(weights, dilations)
     work = images.new_empty(max(len(group.matrix) for group in groups) * frames.tile)
     for group in groups:
         for start, stop in frames.tiles():
@@ -244,7 +200,7 @@ def backward(
     """
     channels = weights[0].shape[1]
     body, body_gradient = frames.body(rows), frames.body(gradient)
-    groups = _groups(weights, dilations)
+    groups = in_groups(weights, dilations)
     work = rows.new_empty(max(len(group.matrix) for group in groups) * frames.tile)
     weight_gradients: list[torch.Tensor] = []
     for group in reversed(groups):

@@ -15,6 +15,7 @@ and how water really moves (it swells in spheres along a path, and stays where i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 import numpy.typing as npt
@@ -123,14 +124,14 @@ class FuelCell:
             If `part` picks no slices or leaves some out, or `finer` is less than 1.
         """
         chosen = range(self.slices)[part]
-        if not chosen or chosen.step != 1 or finer < 1:
+        if not chosen or chosen.step != 1 or finer < 1 or finer != int(finer):
             raise LowdoseError(
                 "part, finer",
                 found=(part, finer),
-                expected=f"consecutive slices out of 0 to {self.slices - 1}, and at least 1",
+                expected=f"consecutive slices out of 0 to {self.slices - 1}, and a whole number from 1",
                 way_out="Count from 0.",
             )
-        return DrawnCell(self, chosen.start, len(chosen), finer)
+        return DrawnCell(self, chosen.start, len(chosen), int(finer))
 
 
 def fuel_cell(
@@ -196,11 +197,13 @@ def fuel_cell(
             expected="positive lengths, and fibres thinner than their layer",
             way_out="Give them in metres.",
         )
-    if columns < 8 or slices < 1 or steps < 2 or clusters < 1 or not 1 <= wider < 10 or not 0 < porosity < 1:
+    whole = all(isinstance(number, Integral) for number in (columns, slices, steps, clusters))
+    fits = columns >= 8 and slices >= 1 and steps >= 2 and clusters >= 1
+    if not (whole and fits and 1 <= wider < 10 and 0 < porosity < 1):
         raise LowdoseError(
             "columns, slices, steps, clusters, wider, porosity",
             found=(columns, slices, steps, clusters, wider, porosity),
-            expected="at least 8, 1, 2, 1; 1 to 10; between 0 and 1",
+            expected="whole numbers from 8, 1, 2, 1; 1 to 10; between 0 and 1",
             way_out="Leave them at their defaults if in doubt.",
         )
     if not 0 <= onset < outbreak < 1:
