@@ -326,6 +326,24 @@ def test_a_volume_may_be_replaced_by_its_result(case):
         assert np.array_equal(given[0], wanted)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"strategy": "1:X"}, {"scale": 1.0}, {"group": 2}, {"crop": 11}, {"batch": 3}, {"turned": False}),
+        *({"held_out": [2]}, {"held_out": [0, 1]}, {"held_out": 0.2, "crop": 5}),
+        {"sections": noise(4, 5, 16, 16, seed=1)},
+    ],
+    ids=lambda changes: ", ".join(changes),
+)
+def test_a_checkpoint_of_another_division_of_the_data_is_refused(tmp_path, changes):
+    common = {"steps": 2, "batch": 2, "crop": 10, "held_out": [1], "rng": 4, "context": 1}
+    common |= {"sections": noise(4, 5, 16, 16), "checkpoint": tmp_path / "run.ckpt"}
+    train(drawn(3), **common)
+    with pytest.raises(LowdoseError, match=r"checkpoint .*resume=False to begin anew"):
+        train(drawn(3), **{**common, **changes})
+    assert train(drawn(3), **common)[1].steps_this_call == 0
+
+
 # Volumes in files
 
 

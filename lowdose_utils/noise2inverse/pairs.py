@@ -12,7 +12,7 @@ import torch
 from lowdose_utils.enhance.scaling import Scale
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.noise2inverse.volumes import Floats, Volumes
-from lowdose_utils.training import Batch
+from lowdose_utils.training import Batch, Loss
 
 Strategy = Literal["X:1", "1:X"]
 Pair: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]
@@ -120,6 +120,48 @@ class PairBatches:
             flipped = bool(rng.integers(2))
             given, wanted = (oriented(part, quarters, flipped) for part in (given, wanted))
         return given, wanted
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The mean loss on examples that training never has as targets.
+
+    Attributes
+    ----------
+    volumes : Volumes
+    examples : sequence of (Pair, int)
+        Sections and slice of each.
+    scale, context
+        As for `PairBatches`.
+    band : slice
+        Rows.
+    loss : callable
+        Of output and target.
+    """
+
+    volumes: Volumes
+    examples: Sequence[tuple[Pair, int]]
+    scale: Scale
+    context: int
+    band: slice
+    loss: Loss
+
+    @property
+    def name(self) -> str:
+        """What is held out: a run that goes on with something else would have learnt what it is tested on."""
+        return (
+            f"slices {sorted({int(z) for _, z in self.examples})}, rows {self.band.start} to {self.band.stop}"
+        )
+
+    def __call__(self, network: torch.nn.Module) -> float:
+        """Apply the network to all examples."""
+        place = next(network.parameters()).device
+        losses = []
+        for pair, z in self.examples:
+            parts = example(self.volumes, pair, z, self.context, self.scale, (self.band, slice(None)))
+            given, wanted = (torch.from_numpy(part)[None].to(place) for part in parts)
+            losses.append(float(self.loss(network(given), wanted)))
+        return float(np.mean(losses))
 
 
 def example(

@@ -13,7 +13,7 @@ from lowdose_utils import training
 from lowdose_utils.enhance.scaling import Scale
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.noise2inverse.denoiser import Denoiser, channelwise
-from lowdose_utils.noise2inverse.pairs import Pair, PairBatches, Strategy, example, pairs
+from lowdose_utils.noise2inverse.pairs import HeldOut, Pair, PairBatches, Strategy, pairs
 from lowdose_utils.noise2inverse.volumes import WHOLE, Sections, Volumes
 
 Item = TypeVar("Item")
@@ -102,19 +102,9 @@ def train_noise2inverse(
                 expected="one at most",
                 way_out="What is held out validates by itself.",
             )
-        loss = settings.get("loss", training.mse)
         examples = _spread([(pair, z) for z in kept for pair in found], MOST)
-
-        def validate(trained: torch.nn.Module) -> float:
-            place = next(trained.parameters()).device
-            losses = []
-            for pair, z in examples:
-                parts = example(volumes, pair, z, context, scale, (band, slice(None)))
-                given, wanted = (torch.from_numpy(part)[None].to(place) for part in parts)
-                losses.append(float(loss(trained(given), wanted)))
-            return float(np.mean(losses))
-
-        settings["validate"] = validate
+        loss = settings.get("loss", training.mse)
+        settings["validate"] = HeldOut(volumes, examples, scale, context, band, loss)
         settings.setdefault("validate_every", max(1, settings.get("steps", 20) // 20))
     done = training.train(network, batches, **settings)
     return Denoiser(network, scale, group or volumes.number, strategy, context), done

@@ -134,6 +134,7 @@ class Plan:
             "loss": getattr(self.loss, "__qualname__", type(self.loss).__name__),
             "learning_rate": float(self.learning_rate),
             "schedule": self.schedule,
+            "validate": getattr(self.validate, "name", None),
             "validate_every": self.validate_every and int(self.validate_every),
             "patience": self.patience and int(self.patience),
             "rng": int(self.rng),

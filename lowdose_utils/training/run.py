@@ -65,7 +65,8 @@ def train(
         See `rate`; the default is constant for half the steps and then falls to nearly 0 as a cosine does.
     validate : callable, optional
         Gives a number for the network, the less the better. Called without gradients in evaluation mode and
-        full precision, after each `validate_every` steps and after the last.
+        full precision, after each `validate_every` steps and after the last. If it has a `name`, a
+        checkpoint of a run validated by another name is refused.
     validate_every : int, optional
         Needed with `validate`.
     patience : int, optional
