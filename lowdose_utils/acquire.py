@@ -292,7 +292,7 @@ def interlaced_angles(
 
     Step k takes `per_step` evenly spaced angles, turned by its own part of one increment, so that all
     steps together are ``steps * per_step`` evenly spaced angles (the condition for combining time steps
-    in Noise2Inverse: Graas et al., Sci. Rep. 11, 11895, 2021).
+    in Noise2Inverse: Hendriksen et al., Sci. Rep. 11, 11895, 2021).
 
     Parameters
     ----------
