@@ -25,7 +25,7 @@ for needed in [*REGISTRY, "_config.yml", "book/_toc.yml", "book/claims.yml", "bo
         raise WorkflowError(f"{needed} is missing: restore it, for instance with git checkout -- {needed}")
 for name in SECTIONS:
     if PRESET not in PRESETS.get(name, {}):
-        raise WorkflowError(f"notebooks/presets.yml has no preset {PRESET} for {name}: use smoke, quick or paper")
+        raise WorkflowError(f"notebooks/presets.yml has no preset {PRESET} for {name}: use smoke, quick, long or paper")
 
 
 localrules:

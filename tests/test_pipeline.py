@@ -115,7 +115,7 @@ def test_an_unknown_preset_is_refused(built_book) -> None:
 @pytest.mark.parametrize("seconds", [4.0, 9.0])
 def test_a_killed_build_goes_on_and_never_shows_half_a_page(tmp_path, seconds) -> None:
     root = copy_of_the_book(tmp_path)
-    pages = [f"_build/pages/smoke/{section}.ipynb" for section in notebook.sections(root)]
+    pages = [f"_build/pages/smoke/{section}.ipynb" for section in notebook.sections(root)[:2]]
     running = subprocess.Popen(
         snakemake(root, *pages), cwd=root, env=book_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -140,7 +140,8 @@ def test_a_slurm_profile_passes_a_dry_run(built_book) -> None:
 
 def test_the_contents_list_the_sections_that_exist() -> None:
     contents = (ROOT / "book" / "_toc.yml").read_text()
-    assert re.findall(r"sections/(\w+)", contents) == notebook.sections(ROOT)
+    # The foam of the first paper stands beside the section that builds on it: order is the reader's.
+    assert sorted(re.findall(r"sections/(\w+)", contents)) == notebook.sections(ROOT)
 
 
 def test_the_readme_table_is_the_one_that_the_records_give() -> None:
