@@ -19,7 +19,9 @@ def error_without_truth(
     If both are ``truth + noise`` with noise of mean 0, independent of each other and of the estimate, then
     the mean of ``(first - estimate) (second - estimate)`` is that of ``(truth - estimate)**2``: the noise
     of the one meets nothing of its own in the other. "Truth" is what both show without noise: streaks or
-    rings that they share belong to it.
+    rings that they share belong to it. Where they differ without noise, as the streaks of other angles do,
+    truth is their mean, and a quarter of the mean square of the difference is missing: the same for every
+    estimate, so that differences between estimates are right.
 
     Parameters
     ----------
