@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,6 +22,15 @@ def data_folder() -> Path | None:
         if folder.is_dir():
             return folder.resolve()
     return None
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """For images so small that two threads would only wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

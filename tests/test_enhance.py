@@ -36,18 +36,11 @@ from lowdose_utils.networks.enhancer import Enhancer, PatchEnhancer
 from lowdose_utils.networks.unet import UNet
 from lowdose_utils.phantoms.spheres import Spheres, spheres
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 UNIT = Scale(np.zeros(1, np.float32), np.ones(1, np.float32))
 SIZE, ANGLES = 32, np.deg2rad(np.arange(0, 180, 15))
 AT = [2, 5, 8, 11]
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Images so small are no work for two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def made(kind, seed=0, **settings):

@@ -16,6 +16,8 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.networks import msd_kernels
 from lowdose_utils.networks.msd import MSD, load_msd_pytorch_weights
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def upstream_state(channels_in, channels_out, depth, width, seed, prefix=""):
     """Random weights under the names, and in the shapes, that msd_pytorch gives them."""
@@ -83,15 +85,6 @@ def random_network(channels_in, channels_out, *, depth, width, dilations=range(1
 
 def random_images(*shape, seed=1):
     return torch.from_numpy(np.random.default_rng(seed).standard_normal(shape))
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Images so small are no work for two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -17,14 +17,7 @@ from lowdose_utils.networks.enhancer import Enhancer, PatchEnhancer
 from lowdose_utils.networks.unet import UNet
 from lowdose_utils.training import count_parameters
 
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Images so small are no work for two threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def randomised(network, seed=0, gain=1.0):

@@ -24,17 +24,10 @@ from lowdose_utils.noise2inverse.volumes import Volumes
 from lowdose_utils.phantoms.foam import foam
 from lowdose_utils.reconstruct import fbp
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZE, SLICES, ANGLES = 64, 8, 64
 QUIET = {"device": "cpu", "progress": False}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Images this small only wait for other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -29,18 +29,11 @@ from lowdose_utils.networks.unet import UNet
 from lowdose_utils.phantoms.blobs import blobs
 from lowdose_utils.reconstruct import fbp
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 QUIET = {"device": "cpu", "progress": False}
 ANGLES = uniform_angles(16)
 LINES = np.random.default_rng(0).standard_normal((3, 16, 24)).astype(np.float32)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Images this small only wait for other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:

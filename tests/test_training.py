@@ -26,6 +26,8 @@ from lowdose_utils.training.guards import interrupts_held
 from lowdose_utils.training.plan import check_batch
 from lowdose_utils.training.progress import Progress
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KERNEL = torch.tensor([[0.0, 1.0, 0.5], [2.0, -4.0, 1.0], [0.0, 1.0, -1.0]])
 STEPS = 24
 
@@ -91,15 +93,6 @@ def agree(one: training.Training, other: training.Training) -> bool:
         other.best_step,
         other.stopped,
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Images this small only wait for other threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
