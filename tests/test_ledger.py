@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lowdose_utils import ledger, publish
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.publish import runs, tables
+from lowdose_utils.record import fingerprint, is_current, loaded_modules
 
 CLAIM = {
     "id": "primer.axis",
@@ -127,3 +128,37 @@ def test_the_front_picture_is_found_though_other_sections_were_not_run(tmp_path)
     cell["outputs"] = [{"data": {"text/html": "<p>"}}]
     (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
     assert runs.tagged_picture(tmp_path, "01_second", "quick") is None
+
+
+def test_a_record_is_stale_when_what_it_used_changes_and_only_then(tmp_path) -> None:
+    for name, text in {
+        "notebooks/00_toy.md": "text",
+        "lowdose_utils/used.py": "a = 1",
+        "lowdose_utils/unused.py": "b = 1",
+        "data_registry/registry.txt": "tooth/tooth.h5 sha256:0 https://a.example/tooth.h5\n",
+        "data_registry/datasets.yml": (ROOT / "data_registry" / "datasets.yml").read_text(encoding="utf-8"),
+    }.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    run = {
+        "section": "00_toy",
+        "datasets": [{"name": "tooth", "sha256": "sha256:0"}, {"name": "drawn", "kind": "simulated"}],
+        "inputs": fingerprint("00_toy", ["lowdose_utils/used.py"], ["tooth"], tmp_path),
+    }
+    assert is_current(run, tmp_path)
+    (tmp_path / "lowdose_utils" / "unused.py").write_text("b = 2")
+    assert is_current(run, tmp_path)
+    for name in ("notebooks/00_toy.md", "lowdose_utils/used.py", "data_registry/registry.txt"):
+        before = (tmp_path / name).read_text(encoding="utf-8")
+        (tmp_path / name).write_text(before.replace(":0", ":1") + "#", encoding="utf-8")
+        assert not is_current(run, tmp_path), name
+        (tmp_path / name).write_text(before, encoding="utf-8")
+    (tmp_path / "lowdose_utils" / "used.py").unlink()
+    assert not is_current(run, tmp_path)
+    assert not is_current({**run, "inputs": {"source": "0", "package": "0", "registry": "0"}}, tmp_path)
+
+
+def test_a_record_names_the_modules_that_were_imported() -> None:
+    found = loaded_modules()
+    assert "lowdose_utils/ledger.py" in found
+    assert all((ROOT / name).is_file() for name in found)

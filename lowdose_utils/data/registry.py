@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path, PurePosixPath
@@ -71,6 +72,17 @@ class Registry:
             for file, more in datasets[name].urls.items():
                 urls[file] = [*urls.get(file, []), *more]
         return cls(datasets, pins.registry, urls)
+
+    def digest(self, names: Iterable[str]) -> str:
+        """Hash what the registry pins of datasets: their files' hashes, and how they are to be read."""
+        pinned = {
+            name: [
+                self.dataset(name).read,
+                {k: v for k, v in self.hashes.items() if k.startswith(f"{name}/")},
+            ]
+            for name in names
+        }
+        return hashlib.sha256(json.dumps(pinned, sort_keys=True).encode()).hexdigest()[:16]
 
     def dataset(self, name: str) -> Dataset:
         """The dataset of this name, or the one that the file of this name belongs to."""

@@ -10,7 +10,7 @@ from typing import Any
 from lowdose_utils.ledger import Verdict, anchor, judge, load_claims, short
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.runs import best_run, recorded_runs, records, run_label
-from lowdose_utils.record import fingerprint
+from lowdose_utils.record import is_current
 
 
 def _outcome(verdict: Verdict) -> str:
@@ -65,11 +65,7 @@ def _claim_entry(
     rows = [("Reported", f"{claim['reported']} ({claim['where']})"), ("Measured here", claim["measure"])]
     rows += [("Data", claim["data"]), ("This build", _verdict_cell(verdict))]
     if best is not None and claim.get("criterion"):
-        stale = (
-            ""
-            if best["inputs"] == fingerprint(claim["section"], root)
-            else "; made before the latest change of the code"
-        )
+        stale = "" if is_current(best, root) else "; made before the latest change of the code"
         rows.append(("Best recorded run", f"{_verdict_cell(judge(claim, best))} ({run_label(best)}{stale})"))
     if built:
         judged = f"#{anchor(claim['id'])}" if verdict.outcome != "not judged" else ""
