@@ -121,6 +121,8 @@ def _clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell["id"] = f"cell-{number:03d}"
         if "outputs" in cell:
             cell["outputs"] = _joined(cell["outputs"])
+            for output in cell["outputs"]:  # a page has no kernel behind it: the widget's picture stays
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
         for volatile in ("papermill", "execution"):
             cell.metadata.pop(volatile, None)
         tags = cell.metadata.get("tags", [])

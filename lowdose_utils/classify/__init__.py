@@ -2,15 +2,18 @@
 
 Arganda-Carreras et al., Bioinformatics 33, 2424 (2017). `names` lists a selection's channels and `compute`
 fills them. `train_classifier` learns from scribbles, drawn (`label_image`), read from ImageJ (`read_rois`)
-or simulated (`annotate`, `correct`); `classify_volume` applies what it learned. The measures of class maps
-are in `classify.measures`.
+or simulated (`annotate`, `correct`); a `Session` keeps strokes and classifier through rounds of correction,
+and a `Panel` puts it on the screen; `classify_volume` applies what it learned. The measures of class maps are
+in `classify.measures`.
 """
 
 from lowdose_utils.classify.annotator import annotate, correct
 from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.features import compute, names
+from lowdose_utils.classify.panel import Panel
 from lowdose_utils.classify.scribbles import Stroke, label_image, read_rois
 from lowdose_utils.classify.selection import DEFAULT, FAMILIES, PAPER, FeatureSet
+from lowdose_utils.classify.session import Session
 from lowdose_utils.classify.store import load_classifier, save_classifier
 from lowdose_utils.classify.train import train_classifier
 from lowdose_utils.classify.volume import classify_volume
@@ -20,7 +23,9 @@ __all__ = [
     "FAMILIES",
     "PAPER",
     "FeatureSet",
+    "Panel",
     "PixelClassifier",
+    "Session",
     "Stroke",
     "annotate",
     "classify_volume",

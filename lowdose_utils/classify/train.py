@@ -150,7 +150,7 @@ def _class_names(marks: Labels, given: Sequence[str] | None) -> tuple[str, ...]:
         raise LowdoseError(
             "labels",
             found="no labelled pixel" if not counts.any() else f"one class only, {marks.max()}",
-            expected="labelled pixels of two classes at least, as 1, 2, ...",
+            expected="labelled pixels of two classes at least, numbered from 1",
             way_out="Draw scribbles into each class.",
         )
     if len(named) < len(counts) or len(set(named)) < len(named):

@@ -1,0 +1,149 @@
+"""Working at a classifier in rounds: draw, train, look, draw where it errs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from lowdose_utils.classify.classifier import PixelClassifier
+from lowdose_utils.classify.features import compute
+from lowdose_utils.classify.scribbles import Labels, Stroke, label_image
+from lowdose_utils.classify.selection import PAPER, FeatureSet
+from lowdose_utils.classify.smooth import Image
+from lowdose_utils.classify.train import Kind, train_classifier
+from lowdose_utils.errors import LowdoseError
+
+KEPT = 4  # feature stacks held in memory, the latest ones
+
+
+class Session:
+    """An image or a stack, the strokes drawn on it so far, and what was learned from them last.
+
+    `Panel` puts it on the screen; without one it is the same work in a program. Features are computed once
+    for a slice and kept while it is among the latest; 252 channels of 512 x 512 pixels take 264 MB.
+
+    Parameters
+    ----------
+    images : array (row, column) or (slice, row, column)
+        Grey values.
+    class_names : sequence of str
+        Class 1 first.
+    strokes : iterable of Stroke, optional
+        To begin with. On a stack each needs its `slice`.
+    features : FeatureSet
+        What to look at.
+    kind, trees
+        As for `train_classifier`.
+    rng : int
+        Seeds the trees, in each training anew: the same strokes give the same classifier.
+    device : str or torch.device
+        Where features are computed.
+
+    Raises
+    ------
+    LowdoseError
+        If the images have another number of axes, or a stroke does not fit.
+    """
+
+    def __init__(
+        self,
+        images: npt.ArrayLike,
+        class_names: Sequence[str],
+        *,
+        strokes: Iterable[Stroke] = (),
+        features: FeatureSet = PAPER,
+        kind: Kind = "forest",
+        trees: int | None = None,
+        rng: int = 0,
+        device: str | torch.device = "auto",
+    ) -> None:
+        given = np.asarray(images, np.float32)
+        if given.ndim not in (2, 3):
+            raise LowdoseError(
+                "images",
+                found=f"shape {given.shape}",
+                expected="(row, column) or (slice, row, column)",
+                way_out="Take one channel.",
+            )
+        self.images: Image = given.reshape(-1, *given.shape[-2:])
+        self.class_names = tuple(class_names)
+        self.features, self.kind, self.trees, self.rng, self.device = features, kind, trees, rng, device
+        self.strokes: list[Stroke] = []
+        self.classifier: PixelClassifier | None = None
+        self._stacks: dict[int, Image] = {}
+        for stroke in strokes:
+            self.draw(stroke)
+
+    def draw(self, stroke: Stroke) -> None:
+        """Add a stroke; on a stack without a slice it would lie on all of them, so there it needs one."""
+        if not 1 <= stroke.label <= len(self.class_names) or (len(self.images) > 1 and stroke.slice is None):
+            raise LowdoseError(
+                "stroke",
+                found=f"class {stroke.label}, slice {stroke.slice}",
+                expected=f"a class from 1 to {len(self.class_names)}, and a slice of {len(self.images)}",
+                way_out="Say Stroke(label, points, slice=number).",
+            )
+        label_image(self.images.shape, [stroke])  # refuses what lies outside
+        self.strokes.append(stroke)
+
+    def undo(self) -> None:
+        """Take the last stroke back, if there is one."""
+        del self.strokes[-1:]
+
+    @property
+    def labels(self) -> Labels:
+        """All strokes as a label image, (slice, row, column), 0 where there is none."""
+        return label_image(self.images.shape, self.strokes)
+
+    def stack(self, number: int) -> Image:
+        """Feature stack of a slice, (channel, row, column)."""
+        if number not in self._stacks:
+            self._stacks[number] = compute(self.images[number], self.features, device=self.device)
+            for oldest in list(self._stacks)[:-KEPT]:
+                del self._stacks[oldest]
+        return self._stacks[number]
+
+    def train(self) -> PixelClassifier:
+        """Learn from all strokes.
+
+        Raises
+        ------
+        LowdoseError
+            If a class has no stroke.
+        """
+        labels = self.labels
+        if not self.strokes:
+            raise LowdoseError(
+                "strokes", found="none", expected="some in each class", way_out="Draw into each class."
+            )
+        marked = [number for number, plane in enumerate(labels) if plane.any()]
+        pixels = [self.stack(number)[:, labels[number] > 0] for number in marked]
+        classes = labels[marked][labels[marked] > 0]
+        self.classifier = train_classifier(
+            np.concatenate(pixels, axis=1)[:, None],
+            classes[None],
+            features=self.features,
+            class_names=self.class_names,
+            computed=True,
+            kind=self.kind,
+            trees=self.trees,
+            rng=self.rng,
+        )
+        return self.classifier
+
+    def classify(self, number: int = 0) -> Labels:
+        """Class map of a slice, (row, column), by the latest classifier.
+
+        Raises
+        ------
+        LowdoseError
+            If there is none yet.
+        """
+        if self.classifier is None:
+            raise LowdoseError(
+                "classifier", found="none yet", expected="a trained one", way_out="Call train() first."
+            )
+        return self.classifier.classify(self.stack(number), computed=True)
