@@ -47,6 +47,11 @@ run.judge("primer.axis", axis=295.8)
 ```
 
 ```{code-cell} ipython3
+from IPython.display import display
+display({"application/vnd.jupyter.widget-view+json": {"model_id": "0"}, "text/plain": "its picture"}, raw=True)
+```
+
+```{code-cell} ipython3
 run.show()
 ```
 """
@@ -87,6 +92,13 @@ def test_a_run_leaves_page_and_record_with_the_presets_values(executed) -> None:
     page_text = page.read_text()
     assert 'id=\\"claim-primer-axis\\"' in page_text
     assert 'class=\\"verdict-reproduced\\"' in page_text
+
+
+def test_of_a_widget_the_page_keeps_what_can_be_seen_without_a_kernel(executed) -> None:
+    text = executed[2].read_text()
+    assert "its picture" in text and "widget-view" not in json.dumps(
+        [cell.get("outputs") for cell in json.loads(text)["cells"]]
+    )
 
 
 def test_two_runs_give_the_same_record_and_the_same_page(executed) -> None:
