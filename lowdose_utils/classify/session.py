@@ -89,6 +89,21 @@ class Session:
         label_image(self.images.shape, [stroke])  # refuses what lies outside
         self.strokes.append(stroke)
 
+    def with_strokes(self, strokes: Iterable[Stroke], *, trees: int | None = None) -> Session:
+        """Another session on the same images, whose features it shares: to try other strokes, or fewer trees."""
+        other = Session(
+            self.images,
+            self.class_names,
+            strokes=strokes,
+            features=self.features,
+            kind=self.kind,
+            trees=trees or self.trees,
+            rng=self.rng,
+            device=self.device,
+        )
+        other._stacks = self._stacks
+        return other
+
     def undo(self) -> None:
         """Take the last stroke back, if there is one."""
         del self.strokes[-1:]

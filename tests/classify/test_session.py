@@ -47,6 +47,14 @@ def test_strokes_on_several_slices_teach_one_classifier() -> None:
     assert np.mean(drawn.classify(0) == TRUTH) > 0.97
 
 
+def test_other_strokes_are_tried_on_the_same_features() -> None:
+    first = session(strokes=[AROUND, DISC])
+    first.train()
+    other = first.with_strokes([AROUND, classify.Stroke(2, ((24, 30),), slice=0)], trees=5)
+    assert other.stack(0) is first.stack(0) and len(first.strokes) == len(other.strokes) == 2
+    assert len(other.train().model.estimators_) == 5 and other.labels.sum() < first.labels.sum()
+
+
 def test_only_the_latest_feature_stacks_are_kept() -> None:
     many = session(np.repeat(IMAGE[None], 9, axis=0))
     for number in range(9):
