@@ -173,9 +173,11 @@ class Panel:
         self._line.set_data([], [])
         self._canvas.draw_idle()
 
-    def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **kwargs: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """The live widget, and for pages without a kernel the picture as it is now."""
         buffer = io.BytesIO()
         self.figure.savefig(buffer, format="png", dpi=DPI)
         bundle: dict[str, Any] = dict(self.widget._repr_mimebundle_(**kwargs))
-        return {**bundle, "image/png": as_base64(buffer)}
+        over = "nothing" if self._map is None else f"a map of {', '.join(self.session.class_names)}"
+        alt = f"The panel's picture: the image, over it {over} and {len(self.session.strokes)} strokes."
+        return {**bundle, "image/png": as_base64(buffer)}, {"image/png": {"alt": alt}}

@@ -139,7 +139,8 @@ def test_the_panel_shows_each_slice_with_its_strokes() -> None:
 
 
 def test_a_page_without_a_kernel_has_a_picture_of_the_panel() -> None:
-    bundle = classify.Panel(session())._repr_mimebundle_()
+    bundle, about = classify.Panel(session())._repr_mimebundle_()
+    assert "0 strokes" in about["image/png"]["alt"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
 
