@@ -1,6 +1,5 @@
 """The book's figures: one look, a text for those who cannot see them, pixels left as they are."""
 
-from lowdose_utils.figures.class_maps import class_images, overlay
 from lowdose_utils.figures.film import FILM_BYTES, film
 from lowdose_utils.figures.lines import curves, small_multiples
 from lowdose_utils.figures.look import COLOURS, DPI, LOOK, MARKERS
@@ -17,12 +16,10 @@ __all__ = [
     "MARKERS",
     "URI_BYTES",
     "Shown",
-    "class_images",
     "curves",
     "film",
     "images",
     "nice_length",
-    "overlay",
     "show",
     "slider",
     "small_multiples",
