@@ -48,7 +48,8 @@ run.judge("primer.axis", axis=295.8)
 
 ```{code-cell} ipython3
 from IPython.display import display
-display({"application/vnd.jupyter.widget-view+json": {"model_id": "0"}, "text/plain": "its picture"}, raw=True)
+widget = "application/vnd.jupyter.widget-view+json"
+display({widget: {"model_id": "0"}, "text/plain": "its picture"}, raw=True)
 ```
 
 ```{code-cell} ipython3

@@ -17,10 +17,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = pytest.mark.browser
-FLAGS = ["--no-sandbox", "--disable-background-networking"]
 CELLS = [
     """import numpy as np
 from lowdose_utils import classify
@@ -90,14 +89,11 @@ def _address(log: Path, server: subprocess.Popen[bytes]) -> str:
 
 
 @pytest.fixture
-def page(lab: str) -> Iterator[Page]:
-    chromium = os.environ.get("LOWDOSE_CHROMIUM", "/usr/bin/chromium")
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1100, "height": 1000})
-        page.goto(f"{lab}lab/tree/panel.ipynb?reset")
-        yield page
-        browser.close()
+def page(lab: str, browser: Browser) -> Iterator[Page]:
+    page = browser.new_page(viewport={"width": 1100, "height": 1000})
+    page.goto(f"{lab}lab/tree/panel.ipynb?reset")
+    yield page
+    page.close()
 
 
 def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> None:
