@@ -90,7 +90,7 @@ class Session:
         self.strokes.append(stroke)
 
     def with_strokes(self, strokes: Iterable[Stroke], *, trees: int | None = None) -> Session:
-        """Another session on the same images, whose features it shares: to try other strokes, or fewer trees."""
+        """Another session on the same images, whose features it shares: to try other strokes."""
         other = Session(
             self.images,
             self.class_names,

@@ -50,7 +50,7 @@ def needle_projections(
         raise LowdoseError(
             "rows, columns, axis, noise",
             found=(rows, columns, axis, noise),
-            expected=f"{EDGES[-1]} rows or more, {WIDEST} columns on each side of the axis, noise not negative",
+            expected=f"{EDGES[-1]} rows or more, {WIDEST} columns beside the axis, noise not negative",
             way_out="Leave them out.",
         )
     along = np.arange(rows)
