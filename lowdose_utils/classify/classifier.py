@@ -18,8 +18,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassif
 
 from lowdose_utils.classify.features import compute, names
 from lowdose_utils.classify.scribbles import Labels
-from lowdose_utils.classify.selection import FeatureSet
+from lowdose_utils.classify.slabs import boxes, solid_stack, whole
 from lowdose_utils.classify.smooth import Image
+from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume
 from lowdose_utils.errors import LowdoseError
 
 BLOCK = 2**15  # pixels that pass the trees at once
@@ -35,7 +36,7 @@ class PixelClassifier:
     ----------
     model : RandomForestClassifier or HistGradientBoostingClassifier
         Fitted to classes 0, 1, ...
-    features : FeatureSet
+    features : FeatureSet or SolidFeatures
         What `model` looks at; `names` tells the order.
     class_names : tuple of str
         Class 1 first.
@@ -47,7 +48,7 @@ class PixelClassifier:
     """
 
     model: RandomForestClassifier | HistGradientBoostingClassifier
-    features: FeatureSet
+    features: Selection
     class_names: tuple[str, ...]
     fingerprint: str
     oob_accuracy: float | None = None
@@ -86,6 +87,7 @@ class PixelClassifier:
         given: npt.ArrayLike,
         *,
         computed: bool = False,
+        slices: slice | None = None,
         device: str | torch.device = "auto",
         tile: int | None = None,
         workers: int | None = None,
@@ -96,14 +98,17 @@ class PixelClassifier:
         ----------
         given : array (row, column) or (slice, row, column)
             Grey values on the scale of the training image; or, if `computed`, the feature stack of such,
-            channels first. Slices are worked on one after the other.
+            channels first. Slices are worked on one after the other, with `SolidFeatures` slabs of them.
         computed : bool
             Whether `given` is a feature stack.
+        slices : slice, optional
+            Only these slices of a stack; `SolidFeatures` still look at those around.
         device : {"auto", "cpu", "cuda", "mps"} or torch.device
             As for `compute`.
         tile : int, optional
             Compute features in tiles of this side and keep them in a temporary file (in ``TMPDIR``), not in
             memory: for images whose stack is larger than it. The result is the same but for float32 rounding.
+            With `SolidFeatures`, work on cubes of this side, one after the other.
         workers : int, optional
             Threads; the machine's processors if not given. The result does not depend on them.
 
@@ -116,11 +121,11 @@ class PixelClassifier:
         LowdoseError
             If the shape is none of these, the channels are of another selection, or a value is not finite.
         """
-        shape = self._shape(given, computed)
+        shape, kept = self._shape(given, computed, slices)
         result = np.empty((len(self.class_names), *shape), np.float32)
         flat = result.reshape(len(result), -1, *shape[-2:])
-        for z, part in enumerate(self._parts(given, computed, device, tile, workers)):
-            flat[:, z] = part
+        for place, part in self._parts(given, kept, computed, device, tile, workers):
+            flat[(slice(None), *place)] = part
         return result
 
     def classify(
@@ -128,6 +133,7 @@ class PixelClassifier:
         given: npt.ArrayLike,
         *,
         computed: bool = False,
+        slices: slice | None = None,
         device: str | torch.device = "auto",
         tile: int | None = None,
         workers: int | None = None,
@@ -136,14 +142,17 @@ class PixelClassifier:
 
         Parameters and errors are those of `probabilities`. Of equally probable classes the first is taken.
         """
-        shape = self._shape(given, computed)
+        shape, kept = self._shape(given, computed, slices)
         result = np.empty(shape, np.uint8)
         flat = result.reshape(-1, *shape[-2:])
-        for z, part in enumerate(self._parts(given, computed, device, tile, workers)):
-            flat[z] = part.argmax(0) + 1
+        for place, part in self._parts(given, kept, computed, device, tile, workers):
+            flat[place] = part.argmax(0) + 1
         return result
 
-    def _shape(self, given: npt.ArrayLike, computed: bool) -> tuple[int, ...]:
+    def _shape(
+        self, given: npt.ArrayLike, computed: bool, slices: slice | None
+    ) -> tuple[tuple[int, ...], range]:
+        """The result's shape, and which slices it has."""
         shape = np.shape(given)
         if computed:
             check_channels(shape, self.features)
@@ -155,23 +164,45 @@ class PixelClassifier:
                 expected="(channel, row, column)" if computed else "(row, column) or (slice, row, column)",
                 way_out="Say computed=True for a feature stack, and leave it out for an image.",
             )
-        return shape
+        if isinstance(self.features, SolidFeatures) and not computed:
+            check_volume(shape)
+        if slices is None:
+            return shape, range(shape[0] if len(shape) == 3 else 1)
+        kept = range(*slices.indices(shape[0])) if len(shape) == 3 else range(0)
+        if not kept or kept.step != 1:
+            raise LowdoseError(
+                "slices",
+                found=f"{slices} of shape {shape}",
+                expected="some neighbouring slices of a stack",
+                way_out="Say slice(first, last + 1).",
+            )
+        return (len(kept), *shape[1:]), kept
 
     def _parts(
         self,
         given: Any,
+        kept: range,
         computed: bool,
         device: str | torch.device,
         tile: int | None,
         workers: int | None,
-    ) -> Iterator[Image]:
-        """Probabilities (class, row, column), slice by slice."""
+    ) -> Iterator[tuple[tuple[int | slice, ...], Image]]:
+        """Probabilities (class, row, column) of each slice, or (class, slice, row, column) of each box, with
+        their places in the result."""
         # A forest asked by one thread adds its trees in order, so that threads do not change the rounding;
         # boosting has threads of its own.
         threads = (workers or os.cpu_count() or 1) if isinstance(self.model, RandomForestClassifier) else 1
-        for image in slices_of(given, computed):
+        if isinstance(self.features, SolidFeatures) and not computed:
+            source = given if hasattr(given, "shape") else np.asarray(given)
+            _, rows, columns = whole(source.shape)
+            for box in boxes((slice(kept.start, kept.stop), rows, columns), tile):
+                stack = solid_stack(source, self.features, box, workers=workers)
+                place = slice(box[0].start - kept.start, box[0].stop - kept.start)
+                yield (place, *box[1:]), self._predict(stack, threads)
+            return
+        for z, image in enumerate(slices_of(given, computed, kept)):
             with feature_stack(image, self.features, computed, device, tile, workers) as stack:
-                yield self._predict(stack, threads)
+                yield (z,), self._predict(stack, threads)
 
     def _predict(self, stack: Image, threads: int) -> Image:
         flat = stack.reshape(len(stack), -1)
@@ -187,7 +218,7 @@ class PixelClassifier:
         return result.reshape(len(result), *stack.shape[1:])
 
 
-def check_channels(shape: tuple[int, ...], features: FeatureSet) -> None:
+def check_channels(shape: tuple[int, ...], features: Selection) -> None:
     """Refuse a feature stack that has not as many channels as the selection.
 
     Raises
@@ -205,20 +236,20 @@ def check_channels(shape: tuple[int, ...], features: FeatureSet) -> None:
         )
 
 
-def slices_of(given: Any, computed: bool) -> Iterator[Any]:
+def slices_of(given: Any, computed: bool, kept: range | None = None) -> Iterator[Any]:
     """Images (row, column), or feature stacks (channel, row, column), one by one; files are read so."""
     given = given if hasattr(given, "shape") else np.asarray(given)
     if len(np.shape(given)) == (3 if computed else 2):
         yield given
     else:
-        for z in range(np.shape(given)[1 if computed else 0]):
+        for z in range(np.shape(given)[1 if computed else 0]) if kept is None else kept:
             yield given[:, z] if computed else given[z]
 
 
 @contextmanager
 def feature_stack(
     image: Any,
-    features: FeatureSet,
+    features: Selection,
     computed: bool,
     device: str | torch.device,
     tile: int | None,

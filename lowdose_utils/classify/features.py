@@ -14,42 +14,50 @@ import numpy.typing as npt
 import torch
 
 from lowdose_utils.classify.selection import PAPER, FeatureSet
+from lowdose_utils.classify.slabs import compute_solid, finite_image
 from lowdose_utils.classify.smooth import Image
+from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume, solid_steps
 from lowdose_utils.classify.stack import Step, steps
 from lowdose_utils.device import resolve_device
 from lowdose_utils.errors import LowdoseError
 
 
-def names(features: FeatureSet = PAPER) -> list[str]:
-    """The channels' names in order, as Trainable Weka Segmentation 4 writes them."""
+def names(features: Selection = PAPER) -> list[str]:
+    """The channels' names in order, as Trainable Weka Segmentation 4 writes them; with "3D" in those of
+    `SolidFeatures`."""
+    if isinstance(features, SolidFeatures):
+        return [name for solid in solid_steps(features) for name in solid.names]
     return [name for step in steps(features, torch.device("cpu")) for name in step.names]
 
 
 def compute(
     image: npt.ArrayLike,
-    features: FeatureSet = PAPER,
+    features: Selection = PAPER,
     *,
     device: str | torch.device = "auto",
     tile: int | None = None,
     workers: int | None = None,
     out: Image | None = None,
 ) -> Image:
-    """Compute the feature stack of an image, or of each slice of a stack.
+    """Compute the feature stack of an image, or of each slice of a stack, or that of a volume.
 
     Parameters
     ----------
     image : array (row, column) or (slice, row, column)
         Grey values. The plugin works on 0..255, and ``compat="weka"`` asks for that; otherwise any scale
         does.
-    features : FeatureSet
-        Which channels; `names` tells their order.
+    features : FeatureSet or SolidFeatures
+        Which channels; `names` tells their order. A `FeatureSet` takes each slice as an image of its own,
+        `SolidFeatures` the slices as one volume.
     device : {"auto", "cpu", "cuda", "mps"} or torch.device
-        Where diffusion, bilateral, Kuwahara, Gabor and entropy are computed; the others always use the CPU.
+        Where diffusion, bilateral, Kuwahara, Gabor and entropy are computed; the others, and all of
+        `SolidFeatures`, always use the CPU.
     tile : int, optional
         Side of square tiles in pixels, each computed with a margin as wide as its feature looks, to bound the
         memory beyond the result's. The numbers are the same but for float32 rounding. Gabor (normalised over
         the image), diffusion (a step as its fastest pixel allows) and Lipschitz (cones) are computed whole;
-        entropy, bilateral and Kuwahara take lowest and highest value from the whole image.
+        entropy, bilateral and Kuwahara take lowest and highest value from the whole image. `SolidFeatures`
+        are computed in cubes of this side; without it in slabs of some two million voxels.
     workers : int, optional
         Threads; the machine's processors if not given. The result does not depend on them.
     out : float32 array of the result's shape, optional
@@ -62,15 +70,30 @@ def compute(
     Raises
     ------
     LowdoseError
-        If the image is not 2-D or 3-D, smaller than 3 x 3, or not finite; if it is not within 0..255 for
-        ``compat="weka"``; if `tile`, `workers`, `out` or `device` do not fit.
+        If the image is not 2-D or 3-D (for `SolidFeatures`, not 3-D), smaller than 3 x 3, or not finite; if
+        it is not within 0..255 for ``compat="weka"``; if `tile`, `workers`, `out` or `device` do not fit.
     """
-    volume = _checked(image, features)
     for thing, value in (("tile", tile), ("workers", workers)):
         if value is not None and value < 1:
             raise LowdoseError(thing, found=value, expected="1 or more, or None", way_out="Leave it out.")
+    if isinstance(features, SolidFeatures):
+        check_volume(np.shape(image))
+        result = _result((len(names(features)), *np.shape(image)), out)
+        compute_solid(np.asarray(image), features, tile, workers, result)
+        return result
+    volume = _checked(image, features)
     todo = steps(features, resolve_device(device))
-    shape = (sum(len(step.names) for step in todo), *np.shape(image))
+    result = _result((sum(len(step.names) for step in todo), *np.shape(image)), out)
+    stack = result.reshape(len(result), *volume.shape) if volume.ndim != np.ndim(image) else result
+    with _pool(workers or os.cpu_count() or 1) as pool:
+        done = [pool.submit(task.run) for task in sorted(_tasks(volume, todo, stack, tile), key=Task.order)]
+        for each in done:
+            each.result()
+    return result
+
+
+def _result(shape: tuple[int, ...], out: Image | None) -> Image:
+    """Where to write: `out`, if it fits."""
     result = np.empty(shape, np.float32) if out is None else out
     if result.shape != shape or result.dtype != np.float32:
         raise LowdoseError(
@@ -79,11 +102,6 @@ def compute(
             expected=f"float32 {shape}",
             way_out="Make it with len(names(features)) channels in front of the image's shape.",
         )
-    stack = result.reshape(shape[0], *volume.shape) if volume.ndim != np.ndim(image) else result
-    with _pool(workers or os.cpu_count() or 1) as pool:
-        done = [pool.submit(task.run) for task in sorted(_tasks(volume, todo, stack, tile), key=Task.order)]
-        for each in done:
-            each.result()
     return result
 
 
@@ -155,14 +173,7 @@ def _checked(image: npt.ArrayLike, features: FeatureSet) -> Image:
             expected="(row, column) or (slice, row, column), at least 3 x 3 pixels",
             way_out="Give one grey image, or a stack of them with the slices first.",
         )
-    volume = values.astype(np.float32).reshape(-1, *values.shape[-2:])
-    if not np.isfinite(volume).all():
-        raise LowdoseError(
-            "image",
-            found=f"{np.count_nonzero(~np.isfinite(volume))} values that are NaN or infinite",
-            expected="finite float32 grey values",
-            way_out="Replace them first, for instance by correct.repair_bad_pixels.",
-        )
+    volume = finite_image(values.astype(np.float32).reshape(-1, *values.shape[-2:]))
     low, high = float(volume.min()), float(volume.max())
     fractions = high <= 1 and not np.array_equal(volume, np.trunc(volume))
     if features.compat == "weka" and (low < 0 or high > 255 or fractions):

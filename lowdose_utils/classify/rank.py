@@ -36,7 +36,7 @@ def footprint(widths: list[int]) -> npt.NDArray[np.uint8]:
     return np.array([x <= widths[abs(dy)] for dy in range(-reach, reach + 1)], np.uint8)
 
 
-def _disc_sums(values: npt.NDArray[np.float64], widths: list[int]) -> npt.NDArray[np.float64]:
+def disc_sums(values: npt.NDArray[np.float64], widths: list[int]) -> npt.NDArray[np.float64]:
     """Sums over the disc around each pixel, with the edge pixel repeated outside."""
     reach = len(widths) - 1
     rows, columns = values.shape
@@ -55,7 +55,7 @@ def _disc_sums(values: npt.NDArray[np.float64], widths: list[int]) -> npt.NDArra
 def mean(image: Image, radius: float) -> Iterator[Image]:
     """``Mean``: average over the disc."""
     widths = disc_widths(radius)
-    yield (_disc_sums(image.astype(np.float64), widths) / footprint(widths).sum()).astype(np.float32)
+    yield (disc_sums(image.astype(np.float64), widths) / footprint(widths).sum()).astype(np.float32)
 
 
 def variance(image: Image, radius: float) -> Iterator[Image]:
@@ -63,7 +63,7 @@ def variance(image: Image, radius: float) -> Iterator[Image]:
     widths = disc_widths(radius)
     count = footprint(widths).sum()
     centred = image - image.mean(dtype=np.float64)  # keeps the difference of the two sums accurate
-    average, square = (_disc_sums(values, widths) / count for values in (centred, centred**2))
+    average, square = (disc_sums(values, widths) / count for values in (centred, centred**2))
     yield np.maximum(square - average**2, 0).astype(np.float32)
 
 

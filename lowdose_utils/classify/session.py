@@ -11,8 +11,10 @@ import torch
 from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.features import compute
 from lowdose_utils.classify.scribbles import Labels, Stroke, label_image
-from lowdose_utils.classify.selection import PAPER, FeatureSet
+from lowdose_utils.classify.selection import PAPER
+from lowdose_utils.classify.slabs import solid_stack, whole
 from lowdose_utils.classify.smooth import Image
+from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume
 from lowdose_utils.classify.train import Kind, train_classifier
 from lowdose_utils.errors import LowdoseError
 
@@ -33,7 +35,7 @@ class Session:
         Class 1 first.
     strokes : iterable of Stroke, optional
         To begin with. On a stack each needs its `slice`.
-    features : FeatureSet
+    features : FeatureSet or SolidFeatures
         What to look at.
     kind, trees
         As for `train_classifier`.
@@ -54,7 +56,7 @@ class Session:
         class_names: Sequence[str],
         *,
         strokes: Iterable[Stroke] = (),
-        features: FeatureSet = PAPER,
+        features: Selection = PAPER,
         kind: Kind = "forest",
         trees: int | None = None,
         rng: int = 0,
@@ -68,6 +70,8 @@ class Session:
                 expected="(row, column) or (slice, row, column)",
                 way_out="Take one channel.",
             )
+        if isinstance(features, SolidFeatures):
+            check_volume(given.shape, "images")
         self.images: Image = given.reshape(-1, *given.shape[-2:])
         self.class_names = tuple(class_names)
         self.features, self.kind, self.trees, self.rng, self.device = features, kind, trees, rng, device
@@ -116,7 +120,12 @@ class Session:
     def stack(self, number: int) -> Image:
         """Feature stack of a slice, (channel, row, column)."""
         if number not in self._stacks:
-            self._stacks[number] = compute(self.images[number], self.features, device=self.device)
+            if isinstance(self.features, SolidFeatures):
+                _, rows, columns = whole(self.images.shape)
+                box = slice(number, number + 1), rows, columns
+                self._stacks[number] = solid_stack(self.images, self.features, box)[:, 0]
+            else:
+                self._stacks[number] = compute(self.images[number], self.features, device=self.device)
             for oldest in list(self._stacks)[:-KEPT]:
                 del self._stacks[oldest]
         return self._stacks[number]

@@ -17,11 +17,13 @@ import lowdose_utils
 from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.features import names
 from lowdose_utils.classify.selection import FeatureSet
+from lowdose_utils.classify.solid import Selection, SolidFeatures
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path
 from lowdose_utils.readers.stack import reading
 
 FORMAT = 1
+SELECTIONS: dict[str, type[Selection]] = {"FeatureSet": FeatureSet, "SolidFeatures": SolidFeatures}
 HEADER, MODEL = "classifier.json", "model.skops"
 TRUSTED = [
     # The trees' arrays, which skops asks about because compiled code reads them. It trusts the rest itself.
@@ -36,6 +38,7 @@ def save_classifier(path: str | Path, classifier: PixelClassifier) -> Path:
     model = io.dumps(classifier.model)
     header = {
         "format": FORMAT,
+        "selection": type(classifier.features).__name__,
         "features": asdict(classifier.features),
         "feature_names": names(classifier.features),
         "class_names": list(classifier.class_names),
@@ -51,7 +54,7 @@ def save_classifier(path: str | Path, classifier: PixelClassifier) -> Path:
     return path
 
 
-def load_classifier(path: str | Path, *, features: FeatureSet | None = None) -> PixelClassifier:
+def load_classifier(path: str | Path, *, features: Selection | None = None) -> PixelClassifier:
     """Read a classifier that `save_classifier` wrote.
 
     No code from the file is run: skops builds only types that it or this module lists. The checksum shows
@@ -60,7 +63,7 @@ def load_classifier(path: str | Path, *, features: FeatureSet | None = None) -> 
     Parameters
     ----------
     path : str or Path
-    features : FeatureSet, optional
+    features : FeatureSet or SolidFeatures, optional
         The selection that is wanted; any if not given.
 
     Raises
@@ -92,13 +95,14 @@ def load_classifier(path: str | Path, *, features: FeatureSet | None = None) -> 
     with reading(path, "feature settings that this version of the package knows"):
         settings: dict[str, Any] = header["features"]
         settings |= {name: tuple(value) for name, value in settings.items() if isinstance(value, list)}
-        stored = FeatureSet(**settings)
+        # Files from before there were features of volumes do not say which they hold.
+        stored = SELECTIONS[header.get("selection", "FeatureSet")](**settings)
     there, now = header["feature_names"], names(stored)
     _compare(path, there, now, "Take the package's version that wrote it, or train again.")
     if features is not None:
         _compare(path, there, names(features), "Load it without features=, or train with this selection.")
-        if stored.compat != features.compat:
-            _refuse(path, f"compat {stored.compat}", features.compat, "Train with this selection.")
+        if _unnamed(stored) != _unnamed(features):
+            _refuse(path, _unnamed(stored), _unnamed(features), "Train with this selection.")
     with reading(path, "a scikit-learn forest or boosted model, and no other type"):
         model = io.loads(model_bytes, trusted=TRUSTED)
     if not isinstance(model, RandomForestClassifier | HistGradientBoostingClassifier):
@@ -106,6 +110,13 @@ def load_classifier(path: str | Path, *, features: FeatureSet | None = None) -> 
     return PixelClassifier(
         model, stored, tuple(header["class_names"]), header["fingerprint"], header["oob_accuracy"]
     )
+
+
+def _unnamed(features: Selection) -> str:
+    """What channels depend on, besides their names."""
+    if isinstance(features, SolidFeatures):
+        return f"aspect {features.aspect}"
+    return f"compat {features.compat}"
 
 
 def _compare(path: Path, there: list[str], wanted: list[str], way_out: str) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,10 @@ from lowdose_utils.classify.classifier import (
     slices_of,
 )
 from lowdose_utils.classify.scribbles import Labels, check_labels
-from lowdose_utils.classify.selection import PAPER, FeatureSet
+from lowdose_utils.classify.selection import PAPER
+from lowdose_utils.classify.slabs import boxes, solid_stack
+from lowdose_utils.classify.smooth import Image
+from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume
 from lowdose_utils.errors import LowdoseError
 
 Kind = Literal["forest", "boosting"]
@@ -33,7 +36,7 @@ def train_classifier(
     given: npt.ArrayLike,
     labels: npt.ArrayLike,
     *,
-    features: FeatureSet = PAPER,
+    features: Selection = PAPER,
     class_names: Sequence[str] | None = None,
     computed: bool = False,
     kind: Kind = "forest",
@@ -55,10 +58,10 @@ def train_classifier(
     ----------
     given : array (row, column) or (slice, row, column)
         Grey values; or, if `computed`, their feature stack with the channels first. Only slices with labels
-        are worked on, one after the other.
+        are worked on, one after the other; `SolidFeatures` look at those around too, as far as they reach.
     labels : integer array of the image's shape
         0 where not labelled, else the class, from 1.
-    features : FeatureSet
+    features : FeatureSet or SolidFeatures
         What to look at, or what the stack holds.
     class_names : sequence of str, optional
         Class 1 first; by default ``"1"``, ``"2"``, ... up to the largest label.
@@ -106,14 +109,18 @@ def train_classifier(
             expected=f"{shape}, as the image",
             way_out="Draw them on this image; give a feature stack with computed=True.",
         )
-    pixels, classes = [], []
-    planes = marks.reshape(-1, *marks.shape[-2:])
-    for image, plane in zip(slices_of(given, computed), planes, strict=True):
-        if plane.any():
-            with feature_stack(image, features, computed, device, tile, workers) as stack:
-                pixels.append(finite(stack[:, plane > 0].T))
-            classes.append(plane[plane > 0].astype(np.int64) - 1)
-    x, y = np.concatenate(pixels), np.concatenate(classes)
+    if isinstance(features, SolidFeatures) and not computed:
+        check_volume(shape)
+        parts = list(_labelled_voxels(given, marks, features, tile, workers))
+    else:
+        parts = []
+        planes = marks.reshape(-1, *marks.shape[-2:])
+        for image, plane in zip(slices_of(given, computed), planes, strict=True):
+            if plane.any():
+                with feature_stack(image, features, computed, device, tile, workers) as stack:
+                    parts.append((finite(stack[:, plane > 0].T), plane[plane > 0]))
+    x = np.concatenate([pixels for pixels, _ in parts])
+    y = np.concatenate([classes for _, classes in parts]).astype(np.int64) - 1
     seed = int(np.random.default_rng(rng).integers(2**31))
     number = trees or TREES[kind]
     settings = (features, named, kind, number, split_features, balance, seed, sklearn.__version__)
@@ -140,6 +147,25 @@ def train_classifier(
     voted = votes.sum(1) > 0
     oob = float((votes.argmax(1) == y)[voted].mean()) if voted.any() else None
     return PixelClassifier(forest, features, named, fingerprint, oob)
+
+
+def _labelled_voxels(
+    given: Any, marks: Labels, features: SolidFeatures, tile: int | None, workers: int | None
+) -> Iterator[tuple[Image, Labels]]:
+    """Features and labels of the labelled voxels of each run of labelled slices.
+
+    Features are computed in the box around a run's labels, so that a few strokes take little time."""
+    source = given if hasattr(given, "shape") else np.asarray(given)
+    used = np.flatnonzero(marks.any((1, 2)))
+    for run in np.split(used, np.flatnonzero(np.diff(used) > 1) + 1):
+        z = slice(int(run[0]), int(run[-1]) + 1)
+        y, x = (np.flatnonzero(marks[z].any(axes)) for axes in ((0, 2), (0, 1)))
+        region = (z, slice(int(y[0]), int(y[-1]) + 1), slice(int(x[0]), int(x[-1]) + 1))
+        for box in boxes(region, tile):
+            plane = marks[box]
+            if plane.any():
+                stack = solid_stack(source, features, box, workers=workers)
+                yield finite(stack[:, plane > 0].T), plane[plane > 0]
 
 
 def _class_names(marks: Labels, given: Sequence[str] | None) -> tuple[str, ...]:

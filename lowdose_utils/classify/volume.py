@@ -1,4 +1,4 @@
-"""Classifying whole volumes, a slice at a time, so that an interrupted run goes on where it was."""
+"""Classifying whole volumes, a slice or a slab at a time, so that an interrupted run goes on where it was."""
 
 from __future__ import annotations
 
@@ -18,6 +18,9 @@ import zarr
 
 from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.scribbles import Labels
+from lowdose_utils.classify.slabs import boxes, solid_reach, whole
+from lowdose_utils.classify.solid import SolidFeatures
+from lowdose_utils.classify.solid_filters import window
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path
 from lowdose_utils.readers import write_volume
@@ -43,7 +46,9 @@ def classify_volume(
     """Classify a volume slice by slice and write the class map, uint8, classes from 1.
 
     Memory holds one slice and its feature stack (with `tile`, a part of the stack). Each finished slice is
-    kept in a folder ``.NAME.parts`` beside `out` until the whole is written under its name.
+    kept in a folder ``.NAME.parts`` beside `out` until the whole is written under its name. With
+    `SolidFeatures` all this goes by slabs of slices, about two million voxels each, and memory holds the
+    slices around a slab too, as far as the features look.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def classify_volume(
     device, tile, workers
         As for `PixelClassifier.probabilities`; the threads share each slice.
     resume : bool
-        Use slices of an interrupted run that the same classifier made from the same grey values.
+        Use slices (slabs) of an interrupted run that the same classifier made from the same grey values.
     progress : bool
         Show how far it has come.
 
@@ -91,24 +96,32 @@ def classify_volume(
         bar = Progress(depth, show=progress)
 
         def slices() -> Iterator[Labels]:
-            for z in range(depth):
-                image = np.asarray(volume[(slice(z, z + 1),)])[0]
-                part, mark = parts / f"slice_{z:05d}.npz", _mark(classifier, image, tile)
-                classes = _finished(part, mark, image.shape)
+            for z, read, inner in _parts(classifier, (depth, rows, columns)):
+                image = np.asarray(volume[(read,)])
+                if inner is None:
+                    image, name, place = image[0], f"slice_{z.start:05d}.npz", f"slice {z.start}"
+                    shape = image.shape
+                else:
+                    name, place = f"slab_{z.start:05d}.npz", f"slices {read.start} to {read.stop - 1}"
+                    shape = (z.stop - z.start, rows, columns)
+                part, mark = parts / name, _mark(classifier, image, tile, inner)
+                classes = _finished(part, mark, shape)
                 if classes is None:
                     try:
-                        classes = classifier.classify(image, device=device, tile=tile, workers=workers)
+                        classes = classifier.classify(
+                            image, slices=inner, device=device, tile=tile, workers=workers
+                        )
                     except LowdoseError as error:
                         raise LowdoseError(
-                            f"{error.thing} of slice {z}",
+                            f"{error.thing} of {place}",
                             found=error.found,
                             expected=error.expected,
                             way_out=error.way_out,
                         ) from error
                     with atomic_path(part) as temporary:
                         np.savez_compressed(temporary, classes=classes, mark=np.array(mark))
-                bar.update(z + 1, lambda: f"{out.name}")
-                yield classes
+                bar.update(z.stop, lambda: f"{out.name}")
+                yield from classes.reshape(-1, rows, columns)
 
         try:
             # `slices` is asked only after `write_volume` has found that it may write there.
@@ -128,9 +141,25 @@ def classify_volume(
     return out
 
 
-def _mark(classifier: PixelClassifier, image: npt.NDArray[Any], tile: int | None) -> str:
-    """What a slice's classes depend on."""
+def _parts(
+    classifier: PixelClassifier, shape: tuple[int, int, int]
+) -> Iterator[tuple[slice, slice, slice | None]]:
+    """Slices to classify at once, those to read for them, and where among these they are; no such place for
+    single slices."""
+    if isinstance(classifier.features, SolidFeatures):
+        margin = (solid_reach(classifier.features)[0], 0, 0)
+        for box in boxes(whole(shape)):
+            grown, inner = window(box, margin, shape)
+            yield box[0], grown[0], inner[0]
+    else:
+        for z in range(shape[0]):
+            yield slice(z, z + 1), slice(z, z + 1), None
+
+
+def _mark(classifier: PixelClassifier, image: npt.NDArray[Any], tile: int | None, inner: slice | None) -> str:
+    """What a slice's or a slab's classes depend on."""
     about = f"{classifier.fingerprint} {image.dtype.str} {image.shape} {tile}"
+    about += "" if inner is None else f" {inner.start} {inner.stop}"
     return sha256(about.encode() + np.ascontiguousarray(image).tobytes()).hexdigest()
 
 
