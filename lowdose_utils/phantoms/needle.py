@@ -59,4 +59,4 @@ def needle_projections(
     away = np.arange(columns) - axis
     chords = 2 * np.sqrt(np.maximum(radius[:, None] ** 2 - away**2, 0)) * values[:, None]
     grain = np.random.default_rng(rng).normal(0, noise, (number, rows, columns))
-    return (chords + grain).astype(np.float32)
+    return np.asarray(chords + grain, np.float32)
