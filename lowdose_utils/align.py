@@ -81,15 +81,16 @@ def align_tilt_series(
     Raises
     ------
     LowdoseError
-        If shapes do not fit, the angles span too little, or a projection has no mass in these rows.
+        If shapes do not fit, the angles are too few or span too little, or a projection has no mass or no
+        structure in these rows.
     """
     theta = np.asarray(angles, np.float64)
     stack = _checked(projections, theta.size)
-    if theta.ndim != 1 or np.ptp(theta) < np.pi / 4:
+    if theta.ndim != 1 or np.unique(theta).size < 3 or np.ptp(theta) < np.pi / 4:
         raise LowdoseError(
             "angles",
             found=f"shape {theta.shape}, spanning {np.rad2deg(np.ptp(theta)):.0f} degrees",
-            expected="one for each projection, in radians, spanning 45 degrees at least",
+            expected="one for each projection, in radians: three different ones, spanning 45 degrees",
             way_out="With fewer a turning centre cannot be told from a shift.",
         )
     total = stack[:, rows].sum((1, 2), dtype=np.float64)
@@ -99,6 +100,14 @@ def align_tilt_series(
             found=f"no mass in projection {int(total.argmin())}",
             expected="line integrals of a sample, zero around it",
             way_out="Subtract the background; choose `rows` that hold the sample.",
+        )
+    down = stack[:, rows].sum(2, dtype=np.float64)
+    if down.shape[1] < 3 or not (np.ptp(down, axis=1) > 0).all():
+        raise LowdoseError(
+            "projections",
+            found=f"{down.shape[1]} rows, the same mass in all of a projection's",
+            expected="three rows or more, whose mass differs",
+            way_out="Without structure along the axis no shift along it can be found; choose other `rows`.",
         )
     found = Alignment(np.zeros((theta.size, 2)), 0.0)
     for _ in range(rounds):

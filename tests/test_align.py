@@ -66,7 +66,10 @@ def test_an_aligned_series_is_left_alone() -> None:
         (np.ones((2, 8)), np.array([0.0, 1.0]), "shape"),
         (np.full((2, 8, 8), np.nan), np.array([0.0, 1.0]), "finite"),
         (np.ones((2, 8, 8)), np.array([0.0, 0.1]), "spanning"),
-        (np.zeros((2, 8, 8)), np.array([0.0, 1.0]), "no mass"),
+        (np.ones((2, 8, 8)), np.array([0.0, 1.0]), "three different"),
+        (np.zeros((3, 8, 8)), np.array([0.0, 0.5, 1.0]), "no mass"),
+        (np.ones((3, 8, 8)), np.array([0.0, 0.5, 1.0]), "the same mass"),
+        (np.ones((3, 1, 8)), np.array([0.0, 0.5, 1.0]), "1 rows"),
     ],
 )
 def test_what_cannot_be_aligned_is_refused(views, angles, said) -> None:

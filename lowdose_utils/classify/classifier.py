@@ -43,8 +43,9 @@ class PixelClassifier:
     fingerprint : str
         SHA-256 of training pixels and settings: tells one training from another.
     oob_accuracy : float or None
-        Share of training pixels that the trees not trained on them classify rightly. Pixels of one stroke are
-        alike, so it is higher than the accuracy elsewhere. None for boosting, which has no such pixels.
+        Share of training pixels that the trees not trained on them classify rightly. It is no accuracy of the
+        image: too good for strokes at random, whose pixels are alike, and too bad once the hardest places
+        were labelled. None for boosting, which has no such pixels.
     """
 
     model: RandomForestClassifier | HistGradientBoostingClassifier

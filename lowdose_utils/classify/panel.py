@@ -40,7 +40,7 @@ class Panel:
     Raises
     ------
     LowdoseError
-        If ipywidgets or ipympl is not installed.
+        If ipywidgets or ipympl is not installed, or there are more classes than colours.
     """
 
     def __init__(self, session: Session, *, inches: float = 6.0) -> None:
@@ -54,6 +54,13 @@ class Panel:
                 expected="ipywidgets and ipympl",
                 way_out="Install them: pip install ipywidgets ipympl; then restart JupyterLab.",
             ) from error
+        if len(session.class_names) > len(COLOURS):
+            raise LowdoseError(
+                "classes",
+                found=len(session.class_names),
+                expected=f"{len(COLOURS)} at most, the colours that can be told apart",
+                way_out="Join some, or work without the panel: session.draw, session.train.",
+            )
         self.session = session
         self._map: Labels | None = None
         self._points: list[tuple[float, float]] = []
@@ -78,10 +85,13 @@ class Panel:
         names = session.class_names
         self._class = widgets.ToggleButtons(options=[(n, k) for k, n in enumerate(names, 1)], value=1)
         self._width = widgets.BoundedIntText(3, min=1, max=99, step=2, description="pixels wide")
-        self._slice = widgets.IntSlider(0, 0, len(session.images) - 1, description="slice")
+        self._slice = widgets.IntSlider(
+            0, 0, len(session.images) - 1, description="slice", continuous_update=False
+        )
         self._slice.layout.display = None if len(session.images) > 1 else "none"
         self._train = widgets.Button(description="Train", button_style="primary")
         self._undo = widgets.Button(description="Undo stroke")
+        self._clear = widgets.Button(description="Clear all")
         self._strength = widgets.FloatSlider(0.45, min=0, max=1, step=0.05, description="class map")
         self._status = widgets.HTML(HELP)
         keys = " ".join(
@@ -94,12 +104,13 @@ class Panel:
                 widgets.HTML(keys),
                 self._canvas,
                 self._slice,
-                widgets.HBox([self._train, self._undo, self._strength]),
+                widgets.HBox([self._train, self._undo, self._clear, self._strength]),
                 self._status,
             ]
         )
         self._train.on_click(lambda _: self._doing("learning", self._learn))
         self._undo.on_click(lambda _: self._doing("", self._take_back))
+        self._clear.on_click(lambda _: self._doing("", self._forget))
         self._slice.observe(lambda _: self._doing("looking", self._look), "value")
         self._strength.observe(lambda _: self._draw(), "value")
         self._class.observe(lambda _: self._draw(), "value")
@@ -126,6 +137,7 @@ class Panel:
 
     def _look(self) -> str:
         if self.session.classifier is None:
+            self._map = None
             return HELP
         self._map = self.session.classify(self._slice.value)
         return "Draw where the map is wrong, and train again."
@@ -133,6 +145,10 @@ class Panel:
     def _take_back(self) -> str:
         self.session.undo()
         return f"Strokes drawn: {len(self.session.strokes)}."
+
+    def _forget(self) -> str:
+        self.session.clear()
+        return self._look()
 
     def _press(self, event: Event) -> None:
         toolbar = self._canvas.toolbar
@@ -167,7 +183,7 @@ class Panel:
         image = self.session.images[number]
         nothing = np.zeros(image.shape, np.uint8)
         rgb = overlay(image, nothing if self._map is None else self._map, self._strength.value)
-        marks = self.session.labels[number]
+        marks = self.session.plane(number)
         rgb[marks > 0] = overlay(image, marks)[marks > 0]
         self._picture.set_data(rgb)
         self._line.set_data([], [])

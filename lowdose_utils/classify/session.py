@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,15 @@ from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume
 from lowdose_utils.classify.train import Kind, train_classifier
 from lowdose_utils.errors import LowdoseError
 
-KEPT = 4  # feature stacks held in memory, the latest ones
+ROOM = 2**31  # bytes of feature stacks to hold, those last used
 
 
 class Session:
     """An image or a stack, the strokes drawn on it so far, and what was learned from them last.
 
     `Panel` puts it on the screen; without one it is the same work in a program. Features are computed once
-    for a slice and kept while it is among the latest; 252 channels of 512 x 512 pixels take 264 MB.
+    for a slice and kept as long as there is room (2 GiB); 252 channels of 512 x 512 pixels take 264 MB.
+    Features of labelled pixels are kept in any case.
 
     Parameters
     ----------
@@ -34,7 +36,7 @@ class Session:
     class_names : sequence of str
         Class 1 first.
     strokes : iterable of Stroke, optional
-        To begin with. On a stack each needs its `slice`.
+        To begin with. On a stack each needs its `slice`; a single image is slice 0.
     features : FeatureSet or SolidFeatures
         What to look at.
     kind, trees
@@ -78,19 +80,23 @@ class Session:
         self.strokes: list[Stroke] = []
         self.classifier: PixelClassifier | None = None
         self._stacks: dict[int, Image] = {}
+        self._marked: dict[int, tuple[Labels, Image]] = {}  # a slice's labels, and their pixels' features
         for stroke in strokes:
             self.draw(stroke)
 
     def draw(self, stroke: Stroke) -> None:
         """Add a stroke; on a stack without a slice it would lie on all of them, so there it needs one."""
-        if not 1 <= stroke.label <= len(self.class_names) or (len(self.images) > 1 and stroke.slice is None):
+        if stroke.slice is None and len(self.images) == 1:
+            stroke = replace(stroke, slice=0)
+        fits = stroke.slice is not None and 0 <= stroke.slice < len(self.images)
+        if not 1 <= stroke.label <= len(self.class_names) or not fits:
             raise LowdoseError(
                 "stroke",
                 found=f"class {stroke.label}, slice {stroke.slice}",
-                expected=f"a class from 1 to {len(self.class_names)}, and a slice of {len(self.images)}",
+                expected=f"class 1 to {len(self.class_names)}, slice from 0 to {len(self.images) - 1}",
                 way_out="Say Stroke(label, points, slice=number).",
             )
-        label_image(self.images.shape, [stroke])  # refuses what lies outside
+        label_image(self.images.shape[1:], [replace(stroke, slice=None)])  # refuses what lies outside
         self.strokes.append(stroke)
 
     def with_strokes(self, strokes: Iterable[Stroke], *, trees: int | None = None) -> Session:
@@ -112,23 +118,35 @@ class Session:
         """Take the last stroke back, if there is one."""
         del self.strokes[-1:]
 
+    def clear(self) -> None:
+        """Forget all strokes, and what was learned from them."""
+        self.strokes.clear()
+        self.classifier = None
+
     @property
     def labels(self) -> Labels:
         """All strokes as a label image, (slice, row, column), 0 where there is none."""
         return label_image(self.images.shape, self.strokes)
 
+    def plane(self, number: int) -> Labels:
+        """The strokes on one slice as a label image, (row, column)."""
+        here = [replace(stroke, slice=None) for stroke in self.strokes if stroke.slice == number]
+        return label_image(self.images.shape[1:], here)
+
     def stack(self, number: int) -> Image:
         """Feature stack of a slice, (channel, row, column)."""
-        if number not in self._stacks:
+        stack = self._stacks.pop(number, None)
+        if stack is None:
             if isinstance(self.features, SolidFeatures):
                 _, rows, columns = whole(self.images.shape)
                 box = slice(number, number + 1), rows, columns
-                self._stacks[number] = solid_stack(self.images, self.features, box)[:, 0]
+                stack = solid_stack(self.images, self.features, box)[:, 0]
             else:
-                self._stacks[number] = compute(self.images[number], self.features, device=self.device)
-            for oldest in list(self._stacks)[:-KEPT]:
-                del self._stacks[oldest]
-        return self._stacks[number]
+                stack = compute(self.images[number], self.features, device=self.device)
+        self._stacks[number] = stack  # the one used last stands last
+        while len(self._stacks) > 1 and sum(each.nbytes for each in self._stacks.values()) > ROOM:
+            del self._stacks[next(iter(self._stacks))]
+        return stack
 
     def train(self) -> PixelClassifier:
         """Learn from all strokes.
@@ -138,17 +156,14 @@ class Session:
         LowdoseError
             If a class has no stroke.
         """
-        labels = self.labels
         if not self.strokes:
             raise LowdoseError(
                 "strokes", found="none", expected="some in each class", way_out="Draw into each class."
             )
-        marked = [number for number, plane in enumerate(labels) if plane.any()]
-        pixels = [self.stack(number)[:, labels[number] > 0] for number in marked]
-        classes = labels[marked][labels[marked] > 0]
+        marked = [self._pixels(number) for number in sorted({stroke.slice or 0 for stroke in self.strokes})]
         self.classifier = train_classifier(
-            np.concatenate(pixels, axis=1)[:, None],
-            classes[None],
+            np.concatenate([pixels for _, pixels in marked], axis=1)[:, None],
+            np.concatenate([plane[plane > 0] for plane, _ in marked])[None],
             features=self.features,
             class_names=self.class_names,
             computed=True,
@@ -157,6 +172,13 @@ class Session:
             rng=self.rng,
         )
         return self.classifier
+
+    def _pixels(self, number: int) -> tuple[Labels, Image]:
+        """A slice's labels and their pixels' features, computed anew only if the labels have changed."""
+        plane = self.plane(number)
+        if number not in self._marked or not np.array_equal(self._marked[number][0], plane):
+            self._marked[number] = plane, self.stack(number)[:, plane > 0]
+        return self._marked[number]
 
     def classify(self, number: int = 0) -> Labels:
         """Class map of a slice, (row, column), by the latest classifier.

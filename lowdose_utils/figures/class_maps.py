@@ -65,6 +65,10 @@ def class_images(panels: Mapping[str, RGB], names: Sequence[str], *, columns: in
     names : sequence of str
         Class 1 first.
     """
+    if not panels:
+        raise LowdoseError(
+            "panels", found="none", expected="one at least", way_out="Give one from `overlay`."
+        )
     down = -(-len(panels) // columns)
     tall = max(panel.shape[0] / panel.shape[1] for panel in panels.values())
     with rc_context(LOOK):

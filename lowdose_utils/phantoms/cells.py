@@ -37,13 +37,13 @@ def cell_plane(
     Raises
     ------
     LowdoseError
-        If there are fewer than two cells, or size or noise are no such.
+        If there are fewer than two cells, or size, noise or number are no such.
     """
-    if size < 1 or cells < 2 or noise < 0:
+    if size < 1 or cells < 2 or noise < 0 or number < 0:
         raise LowdoseError(
-            "size, cells, noise",
-            found=(size, cells, noise),
-            expected="1 or more, 2 or more, not negative",
+            "size, cells, noise, number",
+            found=(size, cells, noise, number),
+            expected="1 or more, 2 or more, not negative, not negative",
             way_out="Leave them out.",
         )
     tree = cKDTree(np.random.default_rng(rng).uniform(0, size, (cells, 3)))

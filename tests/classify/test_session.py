@@ -55,19 +55,51 @@ def test_other_strokes_are_tried_on_the_same_features() -> None:
     assert len(other.train().model.estimators_) == 5 and other.labels.sum() < first.labels.sum()
 
 
-def test_only_the_latest_feature_stacks_are_kept() -> None:
-    many = session(np.repeat(IMAGE[None], 9, axis=0))
-    for number in range(9):
+def test_stacks_are_kept_as_long_as_there_is_room(monkeypatch) -> None:
+    many = session(np.repeat(IMAGE[None], 5, axis=0))
+    monkeypatch.setattr("lowdose_utils.classify.session.ROOM", 3 * many.stack(0).nbytes)
+    first = many.stack(0)
+    for number in (1, 2):
         many.stack(number)
-    assert many.stack(8) is many.stack(8)
-    assert len(many._stacks) == 4
+    assert many.stack(0) is first  # used last, so 1 goes next
+    many.stack(3)
+    assert list(many._stacks) == [2, 0, 3]
+
+
+def test_training_again_computes_only_slices_with_new_strokes(monkeypatch) -> None:
+    drawn = session(np.stack([IMAGE] * 4))
+    for number in range(4):
+        for stroke in (AROUND, DISC):
+            drawn.draw(classify.Stroke(stroke.label, stroke.points, slice=number))
+    first = drawn.train()
+    asked = []
+    monkeypatch.setattr("lowdose_utils.classify.session.ROOM", 0)
+    monkeypatch.setattr(
+        "lowdose_utils.classify.session.compute",
+        lambda image, *_, **__: asked.append(1) or first_stack(image),
+    )
+    drawn._stacks.clear()
+    assert drawn.train().fingerprint == first.fingerprint and not asked
+    drawn.draw(classify.Stroke(2, ((24, 30), (24, 36)), slice=2))
+    assert drawn.train().fingerprint != first.fingerprint and len(asked) == 1
+
+
+def first_stack(image: np.ndarray) -> np.ndarray:
+    return classify.compute(image, FEATURES, device="cpu")
+
+
+def test_clearing_forgets_what_was_learned() -> None:
+    drawn = session(strokes=[AROUND, DISC])
+    drawn.train()
+    drawn.clear()
+    assert drawn.classifier is None and not drawn.strokes and not drawn.labels.any()
 
 
 @pytest.mark.parametrize(
     ("images", "stroke", "said"),
     [
-        (IMAGE, classify.Stroke(3, ((1, 1),)), "class from 1 to 2"),
-        (np.stack([IMAGE] * 2), classify.Stroke(1, ((1, 1),)), "slice of 2"),
+        (IMAGE, classify.Stroke(3, ((1, 1),)), "class 1 to 2"),
+        (np.stack([IMAGE] * 2), classify.Stroke(1, ((1, 1),)), "slice from 0 to 1"),
         (IMAGE, classify.Stroke(1, ((1, 1),), slice=1), "slice 1"),
         (IMAGE, classify.Stroke(1, ((99, 99),)), "no pixel inside"),
     ],
@@ -117,6 +149,9 @@ def test_the_panel_draws_trains_and_says_what_is_missing() -> None:
     assert np.mean(panel.session.classify() == TRUTH) > 0.97
     panel._undo.click()
     assert len(panel.session.strokes) == 1
+    panel._clear.click()
+    assert "Choose a class" in panel._status.value and panel.session.classifier is None
+    assert np.ptp(np.array(panel._picture.get_array()), axis=2).max() == 0  # nothing but grey
 
 
 def test_other_buttons_and_zooming_draw_nothing() -> None:
@@ -143,6 +178,12 @@ def test_a_page_without_a_kernel_has_a_picture_of_the_panel() -> None:
     assert "0 strokes" in about["image/png"]["alt"]
     assert "application/vnd.jupyter.widget-view+json" in bundle
     assert base64.b64decode(bundle["image/png"]).startswith(b"\x89PNG")
+
+
+def test_more_classes_than_colours_are_refused_by_the_panel() -> None:
+    many = classify.Session(IMAGE, [f"class {k}" for k in range(9)], features=FEATURES)
+    with pytest.raises(LowdoseError, match="7 at most"):
+        classify.Panel(many)
 
 
 def test_without_its_packages_the_panel_says_what_to_install(monkeypatch) -> None:

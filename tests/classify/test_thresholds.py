@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, combinations_with_replacement
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from skimage.filters import threshold_multiotsu, threshold_otsu
 
-from lowdose_utils.classify.thresholds import multi_otsu
+from lowdose_utils.classify.thresholds import best_thresholds, multi_otsu
 from lowdose_utils.errors import LowdoseError
 
 
@@ -65,3 +65,27 @@ def test_clear_classes_are_parted() -> None:
 def test_what_cannot_be_parted_is_refused(image, classes, said) -> None:
     with pytest.raises(LowdoseError, match=said):
         multi_otsu(image, classes)
+
+
+@given(st.integers(0, 10_000), st.integers(2, 4))
+def test_no_thresholds_give_more_pixels_their_class(seed: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(1, classes + 1, 200)
+    truth[:classes] = np.arange(1, classes + 1)
+    image = rng.uniform(0, 60, classes)[truth - 1] + rng.normal(0, 9, truth.size)
+    cuts, order = best_thresholds(image, truth, bins=10)
+    found = np.mean(order[np.digitize(image, cuts)] == truth)
+    edges = np.histogram_bin_edges(image, 10)
+    tried = combinations_with_replacement(edges, classes - 1)
+    best = max(np.mean(order[np.digitize(image, np.array(each))] == truth) for each in tried)
+    assert found >= best - 1 / truth.size  # the largest value itself lies on the last edge
+
+
+def test_an_oracle_refuses_what_has_no_truth() -> None:
+    for image, truth in (
+        (np.ones(3), np.ones(4)),
+        (np.ones(3), np.ones(3)),
+        (np.full(2, np.nan), np.arange(2)),
+    ):
+        with pytest.raises(LowdoseError, match="image and truth"):
+            best_thresholds(image, truth)
