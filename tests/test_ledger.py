@@ -162,3 +162,14 @@ def test_a_record_names_the_modules_that_were_imported() -> None:
     found = loaded_modules()
     assert "lowdose_utils/ledger.py" in found
     assert all((ROOT / name).is_file() for name in found)
+
+
+def test_a_run_with_other_values_than_its_preset_has_now_is_noticed(tmp_path) -> None:
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "presets.yml").write_text("00_toy: {quick: {size: 64, seeds: [0, 1]}}")
+    run = {"section": "00_toy", "parameters": {"preset": "quick", "size": 64.0, "seeds": [0, 1], "more": 1}}
+    assert runs.has_its_presets_values(run, tmp_path)
+    run["parameters"]["seeds"] = [0]
+    assert not runs.has_its_presets_values(run, tmp_path)
+    run["parameters"]["preset"] = "long"
+    assert not runs.has_its_presets_values(run, tmp_path)

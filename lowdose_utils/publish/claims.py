@@ -9,7 +9,13 @@ from typing import Any
 
 from lowdose_utils.ledger import Verdict, anchor, judge, load_claims, short
 from lowdose_utils.notebook import sections
-from lowdose_utils.publish.runs import best_run, recorded_runs, records, run_label
+from lowdose_utils.publish.runs import (
+    best_run,
+    has_its_presets_values,
+    recorded_runs,
+    records,
+    run_label,
+)
 from lowdose_utils.record import is_current
 
 
@@ -65,7 +71,8 @@ def _claim_entry(
     rows = [("Reported", f"{claim['reported']} ({claim['where']})"), ("Measured here", claim["measure"])]
     rows += [("Data", claim["data"]), ("This build", _verdict_cell(verdict))]
     if best is not None and claim.get("criterion"):
-        stale = "" if is_current(best, root) else "; made before the latest change of the code"
+        current = is_current(best, root) and has_its_presets_values(best, root)
+        stale = "" if current else "; made before the latest change of the code or of the preset"
         rows.append(("Best recorded run", f"{_verdict_cell(judge(claim, best))} ({run_label(best)}{stale})"))
     if built:
         judged = f"#{anchor(claim['id'])}" if verdict.outcome != "not judged" else ""

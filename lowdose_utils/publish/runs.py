@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.notebook import PRESETS, sections
+from lowdose_utils.notebook import PRESETS, preset_table, sections
 
 
 def records(root: Path, preset: str) -> dict[str, dict[str, Any]]:
@@ -32,6 +32,13 @@ def best_run(section: str, runs: Iterable[Mapping[str, Any]]) -> Mapping[str, An
     """The recorded run with the largest preset."""
     own = [run for run in runs if run["section"] == section]
     return max(own, key=lambda run: PRESETS.index(run["parameters"]["preset"]), default=None)
+
+
+def has_its_presets_values(run: Mapping[str, Any], root: Path) -> bool:
+    """Whether a run had the values that its preset has now."""
+    had = run["parameters"]
+    preset = preset_table(root).get(run["section"], {}).get(had["preset"])
+    return preset is not None and all(had.get(name) == value for name, value in preset.items())
 
 
 def run_label(run: Mapping[str, Any]) -> str:
