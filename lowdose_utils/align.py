@@ -111,10 +111,9 @@ def align_tilt_series(
         )
     found = Alignment(np.zeros((theta.size, 2)), 0.0)
     for _ in range(rounds):
-        moved = found.apply(stack)
-        down = _along(moved[:, rows])
-        moved = Alignment(np.column_stack([down, np.zeros_like(down)]), 0.0).apply(moved)[:, rows]
-        masses, moments = _moments(moved)
+        moved = found.apply(stack)[:, rows]
+        down = _along(moved)
+        masses, moments = _moments(moved)  # of rows that are off by `down`, which goes to zero
         across = -moments.sum(1) / masses.sum(1)
         slope = _axis_slope(masses, moments + across[:, None] * masses, theta)
         # The shifts were found in turned pictures: back into those as they came.

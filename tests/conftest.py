@@ -104,7 +104,13 @@ def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the book, built at the preset `smoke`; gives its folder. The html is under `_build/html`."""
     root = copy_of_the_book(tmp_path_factory.mktemp("built"))
     done = subprocess.run(
-        snakemake(root), cwd=root, capture_output=True, text=True, env=book_environment(), check=False
+        snakemake(root),
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env=book_environment(),
+        check=False,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return root

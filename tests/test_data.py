@@ -40,6 +40,7 @@ SECTIONS = {
     "06_xrdct",
     "07_xnh_imaging",
     "08_xnh_neurons",
+    "11_needle_and_membranes",
     "09_dose_atlas",
 }
 
