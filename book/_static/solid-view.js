@@ -23,15 +23,16 @@
     const places = numbers(part.vertices, 16), faces = numbers(part.faces, part.bits);
     const [x, y, z] = [0, 1, 2].map(axis => every3rd(places, axis).map(n => part.low[axis] + n * part.step[axis]));
     const [i, j, k] = [0, 1, 2].map(corner => every3rd(faces, corner));
-    const lighting = { ambient: 0.55, diffuse: 0.75, specular: 0.12, roughness: 0.7, fresnel: 0.05 };
+    const lighting = { ambient: 0.5, diffuse: 0.75, specular: 0.1, roughness: 0.7, fresnel: 0.05 };
+    const lightposition = { x: -1e5, y: 1e5, z: 1e5 };
     return { type: "mesh3d", x, y, z, i, j, k, color: part.colour, opacity: part.opacity, name: part.name,
-      hoverinfo: "name", hoverlabel: { namelength: -1 }, lighting };
+      hoverinfo: "name", hoverlabel: { namelength: -1 }, lighting, lightposition };
   };
 
-  // The theme's colours, so that axes can be read on either ground.
+  // The page's ink, and lines that do not outshine the parts; opaque, for glass on a transparent ground glares.
   const theme = (figure) => {
-    const ink = getComputedStyle(figure).color;
-    return { ink, line: ink.replace(/^rgba?\((\d+), (\d+), (\d+).*$/, "rgba($1, $2, $3, 0.3)") };
+    const ink = getComputedStyle(figure).color, [red, green, blue] = ink.match(/[\d.]+/g).map(Number);
+    return { ink, line: red + green + blue > 384 ? "#50565e" : "#d4d4d4" };
   };
   const inked = (figure) => {
     const { ink, line } = theme(figure);
@@ -50,11 +51,11 @@
     const axis = (name, at) => ({ title: { text: `${name} (${data.unit})` }, showbackground: false, zeroline: false,
       showspikes: false, gridcolor: line, linecolor: ink, color: ink, nticks: Math.round(2 + 6 * ratio[at]),
       range: [low[at] - 0.02 * longest, high[at] + 0.02 * longest] });
-    const distance = 1.25 * Math.hypot(...ratio);
+    const distance = (figure.clientWidth < 500 ? 1.55 : 1.35) * Math.hypot(...ratio); // box and labels in sight
     const [x, y, z] = data.eye.map(part => distance * part);
     return { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12 },
       showlegend: false, scene: { bgcolor: "rgba(0,0,0,0)", dragmode: "turntable", aspectmode: "manual",
-        aspectratio: { x: ratio[0], y: ratio[1], z: ratio[2] }, camera: { eye: { x, y, z } },
+        aspectratio: { x: ratio[0], y: ratio[1], z: ratio[2] }, camera: { eye: { x, y, z }, center: { x: 0, y: 0, z: -0.05 } },
         xaxis: axis("x", 0), yaxis: axis("y", 1), zaxis: axis("z", 2) } };
   };
 

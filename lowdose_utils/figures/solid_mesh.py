@@ -81,7 +81,9 @@ def meshes(
             expected="a volume (z, y, x) of integers: 0 around, labels from 1",
             way_out="Label it first, for instance with skimage.measure.label.",
         )
-    steps = np.broadcast_to(np.asarray(spacing, dtype=float), (3,)) if np.ndim(spacing) < 2 else np.zeros(3)
+    steps = np.full(3, spacing) if isinstance(spacing, int | float) else np.array(spacing, dtype=float)
+    if steps.shape != (3,):
+        steps = np.zeros(3)
     if not (np.isfinite(steps).all() and (steps > 0).all() and faces >= 100):
         raise LowdoseError(
             "spacing and faces",

@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
+from matplotlib.transforms import Bbox
 from mpl_toolkits.mplot3d import Axes3D  # type: ignore[import-untyped]
 from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 from PIL import Image, ImageChops
@@ -89,7 +90,6 @@ def still(
         axes = cast(Axes3D, figure.add_axes((0.0, 0.2, 1.0, 0.8), projection="3d", computed_zorder=False))
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), zlim=(low[2], high[2]))
         axes.set(xlabel=f"x ({unit})", ylabel=f"y ({unit})", zlabel=f"z ({unit})")
-        axes.yaxis.labelpad = 6
         for axis, count in zip((axes.xaxis, axes.yaxis, axes.zaxis), ticks, strict=True):
             axis.set_pane_color((0.96, 0.96, 0.96, 1.0))
             axis.set_major_locator(MaxNLocator(int(count)))
@@ -100,14 +100,18 @@ def still(
         if len(parts) > 1:
             keys = [Patch(facecolor=colours[name], alpha=opacities[name]) for name in parts]
             figure.draw_without_rendering()
-            floor = figure.transFigure.inverted().transform(axes.get_tightbbox().p0)[1] - 0.01
+            drawn = Bbox.union([axis.get_tightbbox() for axis in (axes.xaxis, axes.yaxis, axes.zaxis)])
+            floor = figure.transFigure.inverted().transform(drawn.p0)[1] - 0.02
             columns, place = min(len(parts), 6), (0.5, floor)
-            figure.legend(keys, parts, loc="upper center", bbox_to_anchor=place, ncols=columns, fontsize=8)
+            names = [name.replace("$", r"\$") for name in parts]  # no formulas
+            figure.legend(keys, names, loc="upper center", bbox_to_anchor=place, ncols=columns, fontsize=8)
         buffer, small = io.BytesIO(), io.BytesIO()
         figure.savefig(buffer, format="png", dpi=2 * DPI, facecolor="white")
     whole = Image.open(buffer).convert("RGB")
     left, top, right, bottom = ImageChops.invert(whole).getbbox() or (0, 0, *whole.size)
-    picture = whole.crop((max(left - 10, 0), max(top - 10, 0), right + 10, bottom + 10)).quantize(256)
+    picture = whole.crop((max(left - 10, 0), max(top - 10, 0), right + 10, bottom + 10)).quantize(
+        256, kmeans=2
+    )
     picture.save(small, "png", optimize=True)
     return as_base64(small), picture.width, picture.height
 

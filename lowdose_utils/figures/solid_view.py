@@ -103,9 +103,11 @@ def solid_view(
             for name, mesh in plain.items()
         ],
     }
-    picture, across, down = still(plain, colours=paints, opacities=glass, unit=unit, view=view)
     # Within a script element only "<" could end it, or open a comment.
     data = json.dumps(scene, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
+    picture, across, down = "", 1, 1
+    if len(data) <= SOLID_BYTES:  # what is refused below need not be drawn
+        picture, across, down = still(plain, colours=paints, opacities=glass, unit=unit, view=view)
     content = (
         '<figure class="lowdose-solid">'
         f'<img class="lowdose-solid-still" width="{width}" height="{round(width * down / across)}" '
