@@ -95,6 +95,12 @@ def test_meshes_of_any_shape_are_closed_and_few_enough(seed: int, width: float, 
     assert enclosed_volume(*mesh) > 0
 
 
+@pytest.mark.parametrize("kind", ["bool", "uint8", "int16", "uint32", "int64", "uint64", ">i2"])
+def test_whole_numbers_of_any_kind_are_labels(kind: str) -> None:
+    labels = ball(4, 12)[:, :, ::2].astype(kind)
+    assert (meshes(labels)["1"].vertices == meshes(labels.astype(np.int64))["1"].vertices).all()
+
+
 def test_names_choose_and_order_the_parts() -> None:
     labels = np.zeros((10, 10, 30), int)
     labels[3:7, 3:7, 3:7], labels[3:7, 3:7, 12:16], labels[3:7, 3:7, 22:26] = 1, 2, 5

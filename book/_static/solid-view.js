@@ -117,7 +117,7 @@
           swatch.style.background = part.colour;
           parts.append(element("label", {}, box, swatch, part.name));
         });
-        place = element("div", { className: "lowdose-solid-place" }, scene, parts);
+        place = element("div", { className: "lowdose-solid-place" }, scene, ...(data.parts.length > 1 ? [parts] : []));
         scene.style.aspectRatio = `${still.width} / ${still.height}`;
         figure.classList.add("turning");
         still.before(place);
@@ -131,9 +131,6 @@
           const camera = move ? turned(scene.layout.scene.camera, ...move) : structuredClone(first);
           Plotly.relayout(scene, { "scene.camera": camera });
         });
-        place.addEventListener("keydown", (event) => {
-          if (event.key === "Escape") { close(); button.focus(); }
-        });
         watching = new MutationObserver(() => Plotly.relayout(scene, inked(figure)));
         watching.observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme"] });
         button.textContent = "Back to the picture";
@@ -146,6 +143,9 @@
       button.disabled = false;
     };
 
+    figure.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && place) { close(); button.focus(); }
+    });
     button.onclick = () => (place ? close() : open());
     close();
   };

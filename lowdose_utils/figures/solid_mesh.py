@@ -91,7 +91,7 @@ def meshes(
             expected="lengths above 0, 100 faces at least",
             way_out="Give the voxel's size, one length or three along (z, y, x).",
         )
-    boxes = ndimage.find_objects(volume.astype(np.int64, copy=False))
+    boxes = ndimage.find_objects(volume.view(np.uint8) if volume.dtype == bool else volume)
     there = {number: box for number, box in enumerate(boxes, 1) if box is not None}
     wanted = {number: str(number) for number in there} if names is None else dict(names)
     if missing := sorted(set(wanted) - set(there)):
