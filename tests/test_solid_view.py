@@ -198,7 +198,7 @@ def test_the_nearer_part_hides_the_farther() -> None:
 def test_names_and_text_are_escaped() -> None:
     name, alt = '</script><b>"bold" & $x^{2$', 'Said "so" <i>& more</i>, by all.'
     mesh = meshes(ball(4, 16))["1"]
-    read = Reader(solid_view({name: mesh, "b": mesh}, alt=alt, unit="<µm>").content)
+    read = Reader(solid_view({name: mesh, "_b": mesh}, alt=alt, unit="<µm>").content)
     assert read.tags == ["figure", "img", "script"]
     assert json.loads(read.script)["parts"][0]["name"] == name
     assert read.images[0]["alt"] == alt

@@ -51,11 +51,12 @@
     const axis = (name, at) => ({ title: { text: `${name} (${data.unit})` }, showbackground: false, zeroline: false,
       showspikes: false, gridcolor: line, linecolor: ink, color: ink, nticks: Math.round(2 + 6 * ratio[at]),
       range: [low[at] - 0.02 * longest, high[at] + 0.02 * longest] });
-    const distance = (figure.clientWidth < 500 ? 1.55 : 1.35) * Math.hypot(...ratio); // box and labels in sight
+    const distance = (figure.clientWidth < 500 ? 1.65 : 1.35) * Math.hypot(...ratio); // box and labels in sight
     const [x, y, z] = data.eye.map(part => distance * part);
     return { margin: { l: 0, r: 0, t: 0, b: 0 }, paper_bgcolor: "rgba(0,0,0,0)", font: { color: ink, size: 12 },
       showlegend: false, scene: { bgcolor: "rgba(0,0,0,0)", dragmode: "turntable", aspectmode: "manual",
-        aspectratio: { x: ratio[0], y: ratio[1], z: ratio[2] }, camera: { eye: { x, y, z }, center: { x: 0, y: 0, z: -0.05 } },
+        aspectratio: { x: ratio[0], y: ratio[1], z: ratio[2] },
+        camera: { eye: { x, y, z }, center: { x: 0, y: 0, z: -0.05 } },
         xaxis: axis("x", 0), yaxis: axis("y", 1), zaxis: axis("z", 2) } };
   };
 
@@ -122,7 +123,8 @@
         figure.classList.add("turning");
         still.before(place);
         const start = layout(data, figure), first = structuredClone(start.scene.camera);
-        await Plotly.newPlot(scene, data.parts.map(trace), start, { displayModeBar: false, responsive: true, scrollZoom: true });
+        await Plotly.newPlot(scene, data.parts.map(trace), start,
+          { displayModeBar: false, responsive: true, scrollZoom: true });
         scene.addEventListener("keydown", (event) => {
           if (event.ctrlKey || event.altKey || event.metaKey) return;
           const move = MOVES[event.key];
