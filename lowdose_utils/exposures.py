@@ -81,7 +81,7 @@ def matching_views(low: Scan, high: Scan, *, tolerance: float | None = None) -> 
         if away[nearest] > most:
             raise LowdoseError(
                 f"angle of high-dose projection {number}",
-                found=f"{np.rad2deg(angle):.3f} deg, {np.rad2deg(away[nearest]):.3f} from its nearest",
+                found=f"{np.rad2deg(angle):.3f} deg, {np.rad2deg(away[nearest]):.3f} deg from its nearest",
                 expected=f"at most {np.rad2deg(most):.3f} deg",
                 way_out="Check unit (radians) and zero of both scans' angles, or raise the tolerance.",
             )

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.morphology import ball, remove_small_objects
+from skimage.morphology import ball
 
 from lowdose_utils.errors import LowdoseError
 
@@ -19,7 +19,7 @@ class Matched(NamedTuple):
     """How traced objects correspond to true ones.
 
     `found` true ones have more than half of their voxels in one object; `merged` of these share that object
-    with another found one. `invented` objects have less than half of their voxels in any true one.
+    with another found one. `invented` objects have less than half of their voxels in true ones.
     """
 
     true: int
@@ -71,12 +71,11 @@ def trace(
         inner = (slice(opening, -opening),) * 3
         mask = ndimage.binary_opening(padded, ball(opening))[inner]
     labels, _ = ndimage.label(mask)
-    kept = remove_small_objects(labels, max_size=smallest - 1)
-    sizes = np.bincount(kept.ravel())[1:]
-    order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes)]
+    sizes = np.bincount(labels.ravel())[1:]
+    order = np.argsort(-sizes, kind="stable")[: np.count_nonzero(sizes >= smallest)]
     renamed = np.zeros(len(sizes) + 1, np.int32)
     renamed[order + 1] = np.arange(1, len(order) + 1)
-    result: Numbers = renamed[kept]
+    result: Numbers = renamed[labels]
     return result
 
 
@@ -114,8 +113,7 @@ def match(traced: npt.ArrayLike, truth: npt.ArrayLike, *, smallest: int = 1) -> 
     found = table[counted, holder] > 0.5 * sizes[counted]
     shared = np.bincount(holder[found], minlength=table.shape[1]) > 1
     areas = table.sum(0)[1:]
-    best = table[1:, 1:].max(0) if len(table) > 1 else np.zeros_like(areas)
-    invented = np.count_nonzero((areas > 0) & (best < 0.5 * areas))
+    invented = np.count_nonzero(table[1:, 1:].sum(0) < 0.5 * areas)
     return Matched(len(counted), int(found.sum()), int(shared[holder[found]].sum()), int(invented))
 
 
