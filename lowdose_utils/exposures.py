@@ -16,10 +16,11 @@ def line_integrals(scan: Scan, *, air: int = 0) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     scan : Scan
-        Read into memory whole. Pixels that cannot be believed are repaired.
+        Read into memory whole. Line integrals are taken as they are; of the others, pixels that cannot be
+        believed are repaired.
     air : int
         Columns on both sides that the sample never shades: their median is brought to one in each
-        projection, as the beam's intensity changes. 0 to leave it.
+        projection, as the beam's intensity changes. 0 to leave it. Line integrals are left.
 
     Returns
     -------

@@ -102,8 +102,11 @@ def match(traced: npt.ArrayLike, truth: npt.ArrayLike, *, smallest: int = 1) -> 
             expected="whole numbers, one shape",
             way_out="Give label volumes of one field of view.",
         )
-    table = np.zeros((int(known.max(initial=0)) + 1, int(ours.max(initial=0)) + 1), np.int64)
-    np.add.at(table, (known.ravel(), ours.ravel()), 1)
+    shape = int(known.max(initial=0)) + 1, int(ours.max(initial=0)) + 1
+    table = np.zeros(shape, np.int64)
+    for one, other in zip(known, ours, strict=True):  # a slice at a time, to spare memory
+        pairs = one.astype(np.int64).ravel() * shape[1] + other.ravel()
+        table += np.bincount(pairs, minlength=table.size).reshape(shape)
     sizes = table.sum(1)
     counted = np.flatnonzero(sizes >= smallest)
     counted = counted[counted > 0]
@@ -140,13 +143,14 @@ def sheath_thickness(
     line : array (point, 3)
         Through the axon, in voxels.
     reach : float
-        Length of the rays in voxels: beyond the sheath, not into the next axon.
+        Length of the rays in voxels: beyond the sheath, but not into the next axon, whose sheath may be
+        brighter and would be taken for this one.
     every : float
         Voxels between the places along the line.
     rays : int
         In a place.
     along : float
-        Profiles are averaged over this many voxels along the line, in steps of one.
+        Each profile is the mean of those in planes one voxel apart, up to half of this before and behind.
 
     Returns
     -------
@@ -160,12 +164,12 @@ def sheath_thickness(
         If shapes or numbers do not fit.
     """
     values, points = np.asarray(volume, dtype=np.float64), np.asarray(line, dtype=np.float64)
-    fits = values.ndim == 3 and points.ndim == 2 and points.shape[1:] == (3,) and len(points) >= 2
+    fits = values.ndim == 3 and points.ndim == 2 and points.shape[1:] == (3,) and len(points) >= 3
     if not (fits and reach >= 2 and every > 0 and rays >= 1 and along >= 0):
         raise LowdoseError(
             "volume, line, reach, every, rays, along",
             found=f"shapes {values.shape} and {points.shape}, {reach}, {every}, {rays}, {along}",
-            expected="(slice, row, column), (point, 3) of two at least; a reach from 2, positive numbers",
+            expected="(slice, row, column), (point, 3) of three at least; a reach from 2, positive numbers",
             way_out="Give the line in voxels: Cortex.voxels(tube.line).",
         )
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)

@@ -178,11 +178,29 @@ def test_line_integrals_of_what_a_scan_says_it_is():
         line_integrals(scan(values="counts"))
 
 
-def test_air_is_brought_to_one():
-    through = scan(values="transmission", count=2, shape=(4, 10))
-    given = Scan(
-        projections=np.full((2, 4, 10), 0.5, np.float32),
-        angles=through.angles,
-        provenance={"values": "transmission"},
-    )
-    np.testing.assert_allclose(line_integrals(given, air=2), 0, atol=1e-6)
+def test_air_is_brought_to_one_in_each_projection():
+    through = np.ones((2, 4, 10), np.float32)
+    through[:, :, 3:7] = np.exp(-0.4)
+    through *= np.array([0.5, 2.0], np.float32)[:, None, None]  # the beam's intensity
+    given = Scan(projections=through, angles=np.arange(2.0), provenance={"values": "transmission"})
+    found = line_integrals(given, air=2)
+    np.testing.assert_allclose(found[:, :, 3:7], 0.4, atol=1e-6)
+    np.testing.assert_allclose(found[:, :, [0, 9]], 0, atol=1e-6)
+
+
+def test_exposure_before_the_scan_counts_as_dose():
+    lines = np.zeros((1, 81, 81), np.float32)
+    lines[:, 20:60, 20:60] = 0.05
+    microscope = Microscope(photons=1e9, shrinkage=0.1, **STILL)
+    widths = [
+        (line_integrals(microscope.expose(lines, [0.0], 1.0, before=t, rng=0).scan)[0, 40] > 0.03).sum()
+        for t in (0.0, 2000.0)
+    ]
+    assert widths[1] / widths[0] == pytest.approx(0.8, abs=0.03)
+
+
+def test_jitter_has_its_size():
+    microscope = Microscope(**{**STILL, "jitter": 0.3})
+    lines = np.zeros((400, 4, 4), np.float32)
+    shifts = microscope.expose(lines, np.zeros(400), 1.0, rng=0).shifts
+    assert shifts.std() == pytest.approx(0.3, rel=0.08)

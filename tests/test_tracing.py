@@ -72,7 +72,8 @@ def test_found_merged_and_invented_are_counted():
 
 def test_a_perfect_tracing_has_no_fault():
     labels, count = ndimage.label(tubes([(15, 15), (15, 40), (45, 30)]))
-    assert match(labels[..., ::-1][..., ::-1], labels) == (count, count, 0, 0)
+    renamed = np.where(labels, count + 1 - labels, 0)
+    assert match(renamed, labels) == (count, count, 0, 0)
     assert match(np.zeros_like(labels), labels) == (count, 0, 0, 0)
     assert match(labels, np.zeros_like(labels)).invented == count
 

@@ -175,7 +175,7 @@ def cortex(
     pixel_um : float
         Edge of a voxel in um.
     filling : float
-        Share of the pillar that axons are to fill, 0 to 0.3; fewer, where no more find room.
+        Share of the tissue that axons are to fill, 0 to 0.3; less, where no more find room.
     cells, vessels : int
         How many to try to place first; they may reach out of the pillar, where they are cut.
     rng : int
