@@ -71,8 +71,8 @@ def theirs(size: int) -> dict[str, float]:
 
 
 def volume(slices: int, kind: type = np.float32) -> dict[str, float]:
-    """Slices of the paper's size, from a file to a file; `kind` uint8 has whole grey levels, as most
-    tomograms that come to the plugin."""
+    """Slices of the paper's size, from a file to a file; `kind` uint8 has whole grey levels,
+    for which the median has a faster way."""
     image, strokes = scene(512)
     model = classify.train_classifier(image, strokes, rng=0, device="cpu")
     small = resize(image, SHAPE)

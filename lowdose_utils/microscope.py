@@ -121,16 +121,8 @@ class Microscope:
         LowdoseError
             If shapes or numbers do not fit.
         """
-        given = np.asarray(lines, dtype=np.float32)
         theta = np.asarray(angles, dtype=np.float64)
-        fits = given.ndim == 3 and theta.shape == given.shape[:1] and binning >= 1
-        if not fits or any(side % binning for side in given.shape[1:]) or np.isnan(given).any():
-            raise LowdoseError(
-                "lines, angles, binning",
-                found=f"shapes {given.shape} and {theta.shape}, binning {binning}",
-                expected="(angle, row, column) without NaN, (angle,), and sides that binning divides",
-                way_out="Project on pixels smaller by a whole number.",
-            )
+        given = _checked(lines, theta.shape, binning)
         if not (0 < seconds < np.inf and 0 <= before < np.inf and flats >= 1 and darks >= 1):
             raise LowdoseError(
                 "seconds, before, flats, darks",
@@ -143,11 +135,8 @@ class Microscope:
         shifts = np.asarray(shift) + self.jitter * generator.standard_normal((len(theta), 2))
         counts = np.empty((len(theta), rows, columns), np.float32)
         for i, (one, place) in enumerate(zip(given, shifts, strict=True)):
-            dose = before + i * seconds
-            through = np.exp(-self._aged(one, place * binning, dose, binning))
-            through = ndimage.gaussian_filter(through, self.blur * binning, mode="nearest")
-            binned = through.reshape(rows, binning, columns, binning).mean(axis=(1, 3))
-            counts[i] = self._counted(binned, seconds, generator)
+            through = self._transmission(one, place, before + i * seconds, binning)
+            counts[i] = self._counted(through, seconds, generator)
         nothing = np.ones((rows, columns))
         dark = self.dark + self.read_noise * generator.standard_normal((darks, rows, columns))
         scan = Scan(
@@ -160,6 +149,44 @@ class Microscope:
             provenance={"values": "counts", "notes": f"simulated, {seconds:g} s a projection"},
         )
         return Exposed(scan, shifts)
+
+    def without_noise(
+        self, lines: Floats, *, binning: int = 1, shifts: npt.ArrayLike | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Line integrals that a fresh sample would give under an even beam of endless photons.
+
+        Parameters
+        ----------
+        lines, binning
+            As for `expose`.
+        shifts : array (angle, 2), optional
+            Place (row, column) of the sample in each projection, in detector pixels; the middle by default.
+
+        Returns
+        -------
+        array (angle, row, column)
+            On the detector's pixels, blurred by the zone plate.
+
+        Raises
+        ------
+        LowdoseError
+            If shapes do not fit.
+        """
+        places = np.zeros((len(lines), 2)) if shifts is None else np.asarray(shifts, dtype=np.float64)
+        given = _checked(lines, places.shape[:1], binning)
+        views = [
+            -np.log(self._transmission(one, place, 0.0, binning))
+            for one, place in zip(given, places, strict=True)
+        ]
+        return np.stack(views).astype(np.float32)
+
+    def _transmission(self, lines: Floats, place: Floats, dose: float, binning: int) -> Floats:
+        """Of the sample where it is, after `dose` seconds of exposure, blurred, on the detector's pixels."""
+        through = np.exp(-self._aged(lines, place * binning, dose, binning))
+        through = ndimage.gaussian_filter(through, self.blur * binning, mode="nearest")
+        rows, columns = (side // binning for side in lines.shape)
+        binned: Floats = through.reshape(rows, binning, columns, binning).mean(axis=(1, 3))
+        return binned
 
     def _aged(self, lines: Floats, place: Floats, dose: float, binning: int) -> Floats:
         """Line integrals of the sample where it is, after `dose` seconds of exposure."""
@@ -189,3 +216,17 @@ class Microscope:
         electrons = self.read_noise * rng.standard_normal(transmission.shape)
         counts: npt.NDArray[np.float32] = (rng.poisson(expected) + self.dark + electrons).astype(np.float32)
         return counts
+
+
+def _checked(lines: Floats, number: tuple[int, ...], binning: int) -> npt.NDArray[np.float32]:
+    """Line integrals, if there are as many as angles or shifts and their sides can be binned."""
+    given = np.asarray(lines, dtype=np.float32)
+    fits = given.ndim == 3 and number == given.shape[:1] and binning >= 1
+    if not fits or any(side % binning for side in given.shape[1:]) or np.isnan(given).any():
+        raise LowdoseError(
+            "lines, angles, binning",
+            found=f"shapes {given.shape} and {number}, binning {binning}",
+            expected="(angle, row, column) without NaN, (angle,), and sides that binning divides",
+            way_out="Project on pixels smaller by a whole number.",
+        )
+    return given

@@ -204,3 +204,16 @@ def test_jitter_has_its_size():
     lines = np.zeros((400, 4, 4), np.float32)
     shifts = microscope.expose(lines, np.zeros(400), 1.0, rng=0).shifts
     assert shifts.std() == pytest.approx(0.3, rel=0.08)
+
+
+def test_without_noise_is_the_limit_of_many_photons():
+    lines = blobs(5, (3, 60, 80))
+    shifts = np.array([[0.4, -1.3], [0.0, 0.0], [2.0, 0.6]])
+    still = Microscope(photons=1e11, **{**STILL, "blur": 0.7})
+    views = still.without_noise(lines, binning=2, shifts=shifts)
+    for one, view, shift in zip(lines, views, shifts, strict=True):
+        scan = still.expose(one[None], [0.0], 1.0, binning=2, shift=tuple(shift), rng=0).scan
+        np.testing.assert_allclose(line_integrals(scan)[0], view, atol=2e-4)
+    assert still.without_noise(lines).shape == lines.shape
+    with pytest.raises(LowdoseError, match="lines, angles, binning"):
+        still.without_noise(lines, shifts=shifts[:2])
