@@ -70,6 +70,24 @@ def test_found_merged_and_invented_are_counted():
     assert found == (3, 2, 2, 1)
 
 
+@pytest.mark.parametrize(("width", "expected"), [(3, (1, 0, 0, 0)), (5, (1, 1, 0, 0))])
+def test_more_than_half_of_an_object_finds_it(width, expected):
+    truth = np.zeros((4, 20, 20), int)
+    truth[:, 2:8, 2:10] = 1
+    traced = np.zeros_like(truth)
+    traced[:, 2:8, 2 : 2 + width] = 1
+    assert match(traced, truth) == expected
+
+
+@pytest.mark.parametrize(("start", "invented"), [(7, 1), (5, 0)])
+def test_an_object_less_than_half_in_true_ones_is_invented(start, invented):
+    truth = np.zeros((4, 20, 20), int)
+    truth[:, 2:8, 2:10] = 1
+    traced = np.zeros_like(truth)
+    traced[:, 2:8, start : start + 8] = 1
+    assert match(traced, truth).invented == invented
+
+
 def test_a_perfect_tracing_has_no_fault():
     labels, count = ndimage.label(tubes([(15, 15), (15, 40), (45, 30)]))
     renamed = np.where(labels, count + 1 - labels, 0)
