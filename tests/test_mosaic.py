@@ -139,3 +139,11 @@ def test_what_nothing_ties_to_the_others_is_refused(structure):
 def test_what_is_no_tile_is_refused(tiles, count):
     with pytest.raises(LowdoseError, match="tiles, placements"):
         register(tiles, [Placement.at((0, 0, 0), VOXEL)] * count)
+
+
+def test_a_finer_tile_is_compared_as_the_coarser_would_see_it():
+    places = [Placement.at((0, 0, 0), VOXEL), Placement.at((1.2, 0, 0), 2 * VOXEL)]
+    tiles = [drawn(places[0], noise=0.5), drawn(places[1], (20, 20, 20))]
+    (seam,) = seams(tiles, places)
+    # Half a voxel's Gaussian leaves 0.42 of white noise; without it, all would be there.
+    assert seam.noise == pytest.approx(0.5 * 0.42 / np.sqrt(2), rel=0.2)
