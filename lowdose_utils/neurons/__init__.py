@@ -1,0 +1,1 @@
+"""From a volume of nerve tissue to its cells: affinities, supervoxels, neurons, their branches."""
