@@ -54,60 +54,58 @@ def refractive_decrement(wavelength: float) -> float:
     return ELECTRON_RADIUS * PER_NM3 * wavelength**2 / (2 * math.pi)
 
 
-def projected_phase(
-    tissue: Tissue,
-    angles: npt.ArrayLike,
-    wavelength: float,
-    *,
-    finer: int = 2,
-    slab: int = 16,
-    device: str | torch.device = "auto",
-) -> Floats:
-    """Phase behind a tissue at each angle, on pixels smaller than the voxels by `finer`.
-
-    The tissue is drawn and projected a few slices at a time, on voxels finer by as much: a wave on the grid
-    of the reconstruction could not hold what is smaller, and would make everything after it too easy.
-
-    Parameters
-    ----------
-    tissue : Tissue
-        For instance from `phantoms.neurites.tissue`.
-    angles : array of shape (angle,)
-        Radians.
-    wavelength : float
-        Metres.
-    finer : int
-        How many fine voxels fit into a voxel's edge.
-    slab : int
-        Slices of the tissue that are drawn together.
-    device : str or torch.device
-        Where to project.
-
-    Returns
-    -------
-    array of float32, shape (angle, finer * slices, finer * columns)
-        Radians, 0 or less.
+def fine_density(tissue: Tissue, *, finer: int = 2, slab: int = 16) -> Floats:
+    """Density (z, y, x) of a tissue on voxels smaller by `finer`, drawn a few slices at a time.
 
     Raises
     ------
     LowdoseError
-        If `finer` or `slab` is no whole number from 1 up, or the angles make no sense.
+        If `finer` or `slab` is no whole number from 1 up.
     """
     if min(finer, slab) < 1 or int(finer) != finer or int(slab) != slab:
         raise LowdoseError(
             "finer, slab", found=(finer, slab), expected="whole numbers from 1", way_out="Take 2 and 16."
         )
-    theta = np.asarray(angles, np.float64)
-    projector = Projector(theta, finer * tissue.columns, device=device)
-    scale = phase_per_density(wavelength, tissue.voxel_um * 1e-6 / finer)
-    phase = np.empty((theta.size, finer * tissue.slices, finer * tissue.columns), np.float32)
+    found = np.empty(tuple(finer * n for n in (tissue.slices, tissue.columns, tissue.columns)), np.float32)
     for first in range(0, tissue.slices, slab):
         last = min(first + slab, tissue.slices)
-        lines = projector.forward(np.asarray(tissue.draw(slice(first, last), finer=finer).density))
-        # Next to nothing outside of the sample is what gridding leaves of nothing.
-        part = np.minimum(scale * lines.swapaxes(0, 1), 0)
-        phase[:, finer * first : finer * last] = part
-    return phase
+        found[finer * first : finer * last] = tissue.draw(slice(first, last), finer=finer).density
+    return found
+
+
+def projected_phase(
+    density: npt.NDArray[np.floating],
+    angles: npt.ArrayLike,
+    wavelength: float,
+    voxel_size: float,
+    *,
+    device: str | torch.device = "auto",
+) -> Floats:
+    """Phase behind a volume of electrons at each angle.
+
+    Parameters
+    ----------
+    density : array of shape (z, y, x)
+        Electrons per cubic nanometre. For a simulation draw it finer than the reconstruction's voxels
+        (`fine_density`): a wave on their grid could not hold what is smaller, and would make everything after
+        it too easy.
+    angles : array of shape (angle,)
+        Radians.
+    wavelength, voxel_size : float
+        Metres.
+    device : str or torch.device
+        Where to project.
+
+    Returns
+    -------
+    array of float32, shape (angle, z, x)
+        Radians, 0 or less.
+    """
+    volume = np.asarray(density, np.float32)
+    lines = Projector(angles, volume.shape[-1], device=device).forward(volume)
+    # Above zero is only what gridding leaves of nothing beside an edge.
+    scale = phase_per_density(wavelength, voxel_size)
+    return np.asarray(np.minimum(scale * lines.swapaxes(0, 1), 0), np.float32)
 
 
 def image_means(images: Floats, finer: int) -> Floats:

@@ -96,6 +96,18 @@ class Optics:
         places = tuple(nearest * ratio for ratio in RATIOS[:distances])
         return cls(energy_kev, places, focus_to_detector, detector_pixel)
 
+    @classmethod
+    def parallel(cls, effective_distance: float, pixel_size: float, energy_kev: float) -> Optics:
+        """One hologram of which the effective distance and pixel (metres) are known, and no more.
+
+        A focus a million pixels of magnification away stands for them: where it is makes no difference.
+        """
+        positive("effective_distance", effective_distance, "Give it in metres.")
+        positive("pixel_size", pixel_size, "Give it in metres.")
+        enlarged = 1e6
+        nearest = effective_distance * enlarged / (enlarged - 1)
+        return cls(energy_kev, (nearest,), nearest * enlarged, pixel_size * enlarged)
+
     @property
     def wavelength(self) -> float:
         """In metres."""

@@ -44,15 +44,15 @@ def refine(
     limits: tuple[float, float] = REFINE_LIMITS,
     shifts: npt.ArrayLike | None = None,
     registrations: int = 2,
-    support: npt.ArrayLike | None = None,
-    seen: npt.ArrayLike | None = None,
 ) -> Refined[ArrayT]:
     """Improve the phase until propagating it gives the measured holograms.
 
     Each step adds what `ctf` makes of measured minus modelled intensity, ``phi += CTF^-1[I - |D exp((i + 1 /
     delta_beta) phi)|^2]``: the step of a Gauss-Newton method whose Jacobian is that of a weak phase. After
-    each the phase is set to 0 where it is positive, and outside of the support. The first `registrations`
-    steps also move each distance against the first by the least squares of the same difference.
+    each the phase is set to 0 where it is positive; a step that makes the difference larger is taken back
+    and tried at half its length. The first `registrations` steps also move each distance against the first
+    by the least squares of the same difference. A single distance, an incomplete field or a strong phase
+    ask for the true gradient: see `descend`.
 
     Parameters
     ----------
@@ -67,10 +67,6 @@ def refine(
         the data determine; it slows down what they hardly do.
     registrations : int
         At how many of the first steps the distances are registered again; 0 for one distance.
-    support : array of bool, shape ([angle,] row, column), optional
-        Where there may be a sample.
-    seen : array of shape (row, column), optional
-        1 where the images were measured, 0 where they are not to count, such as what continues them.
 
     Returns
     -------
@@ -91,7 +87,6 @@ def refine(
     first = as_tensor(ctf(images, model, shifts=shifts) if start is None else start)
     given = model.checked(images)
     wanted = (given.shape[1], *model.shape)
-    inside, weight = _mask("support", support, wanted), _mask("seen", seen, wanted)
     if tuple(first.shape) != wanted:
         raise LowdoseError(
             "start", found=tuple(first.shape), expected=wanted, way_out="One image for each angle."
@@ -100,29 +95,12 @@ def refine(
     solver = _Solver(model, limits, registrations if len(model) > 1 else 0)
     phases, squares = [], np.zeros(iterations + 1)
     for part, spectra in model.in_parts(images, shifts):
-        keep = None if inside is None else inside[part if len(inside) > 1 else slice(None)].to(model.device)
-        phase, more, power = solver.run(
-            spectra, first[part].to(model.device, torch.float32), iterations, keep, weight
-        )
+        phase, more, power = solver.run(spectra, first[part].to(model.device, torch.float32), iterations)
         phases.append(phase.cpu())
         moved[:, part] += more
         squares += power
-    counted = given[0].numel() if weight is None else float(weight.sum()) * wanted[0]
-    misfit = np.sqrt(squares / (len(model) * counted))
+    misfit = np.sqrt(squares / given.numel())
     return Refined(like(torch.cat(phases), images), moved, misfit)
-
-
-def _mask(name: str, given: npt.ArrayLike | None, shape: tuple[int, ...]) -> torch.Tensor | None:
-    """A mask (1 or angle, row, column) of 0 and 1."""
-    if given is None:
-        return None
-    mask = torch.from_numpy(np.asarray(given, np.float32))
-    mask = mask[None] if mask.ndim == 2 else mask
-    if tuple(mask.shape) not in (shape, (1, *shape[1:])):
-        raise LowdoseError(
-            name, found=f"shape {tuple(mask.shape)}", expected=shape[1:], way_out="One value for each pixel."
-        )
-    return mask
 
 
 class _Solver:
@@ -136,33 +114,32 @@ class _Solver:
         self.divisor = strength + model.weights.sum() * model.damping(*limits)
 
     def run(
-        self,
-        spectra: torch.Tensor,
-        phase: torch.Tensor,
-        iterations: int,
-        support: torch.Tensor | None,
-        seen: torch.Tensor | None,
+        self, spectra: torch.Tensor, phase: torch.Tensor, iterations: int
     ) -> tuple[torch.Tensor, npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         moved = torch.zeros((*spectra.shape[:2], 2), dtype=torch.float64)
         power = np.zeros(iterations + 1)
-        phase = self._allowed(phase, support)
+        phase = best = phase.clamp_max(0)
+        least = torch.full(phase.shape[:1], math.inf, dtype=torch.float64, device=phase.device)
+        share, step = torch.ones_like(least), torch.zeros_like(phase)
         for number in range(iterations + 1):
             modelled = self._modelled(phase)
             if number < min(self.registrations, iterations):
-                step = self._shifts(spectra - modelled, modelled)
-                spectra = self.model.moved(spectra, -step)
-                moved += step.cpu()
+                by = self._shifts(spectra - modelled, modelled)
+                spectra = self.model.moved(spectra, -by)
+                moved += by.cpu()
             rest = spectra - modelled
-            if seen is not None:
-                there = seen.to(rest.device)
-                rest = torch.fft.rfft2(torch.fft.irfft2(rest, s=self.model.shape) * there)
-            pixels = self.model.shape[0] * self.model.shape[1]
-            power[number] = float((rest.abs() ** 2 * self.model.count).sum(dtype=torch.float64)) / pixels
+            found = (rest.abs() ** 2 * self.model.count).sum((0, 2, 3), dtype=torch.float64)
+            # Where a step made it worse, go back and try half of it; where not, go on from there.
+            better = found <= least
+            least, share = torch.where(better, found, least), torch.where(better, share, share / 2)
+            best = torch.where(better[:, None, None], phase, best)
+            power[number] = float(least.sum()) / (self.model.shape[0] * self.model.shape[1])
             if number == iterations:
                 break
-            step = torch.fft.irfft2(sum_over(rest, self.factors) / self.divisor, s=self.model.shape)
-            phase = self._allowed(phase + step, support)
-        return phase, moved.numpy(), power
+            new = torch.fft.irfft2(sum_over(rest, self.factors) / self.divisor, s=self.model.shape)
+            step = torch.where(better[:, None, None], new, step)
+            phase = (best + share.to(step.dtype)[:, None, None] * step).clamp_max(0)
+        return best, moved.numpy(), power
 
     def _modelled(self, phase: torch.Tensor) -> torch.Tensor:
         """Spectra (distance, angle, ...) of the intensities less 1, as the instrument would see them."""
@@ -199,8 +176,3 @@ class _Solver:
         found = -torch.linalg.solve(normal, right[..., None])[..., 0] / (2 * math.pi)
         moves: torch.Tensor = (found - found[:1]).clamp(-2, 2)
         return moves
-
-    @staticmethod
-    def _allowed(phase: torch.Tensor, support: torch.Tensor | None) -> torch.Tensor:
-        phase = phase.clamp_max(0)
-        return phase if support is None else phase * support

@@ -12,7 +12,13 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.gridding import even_fast
 from lowdose_utils.holography.align import align_angles, move, register, rescale
 from lowdose_utils.holography.camera import Camera
-from lowdose_utils.holography.matter import Tissue, image_means, phase_per_density, projected_phase
+from lowdose_utils.holography.matter import (
+    Tissue,
+    fine_density,
+    image_means,
+    phase_per_density,
+    projected_phase,
+)
 from lowdose_utils.holography.model import Model
 from lowdose_utils.holography.optics import Optics
 from lowdose_utils.holography.refine import refine
@@ -292,7 +298,9 @@ def image_tissue(
         )
     theta = check_angles(angles)
     camera = camera_for(optics, tissue, photons, columns=columns)
-    fine = projected_phase(tissue, theta, optics.wavelength, finer=finer, device=device)
+    density = fine_density(tissue, finer=finer)
+    fine = projected_phase(density, theta, optics.wavelength, optics.voxel_size / finer, device=device)
+    del density
     if crime:
         optics, camera = optics.without_magnification(), camera.crime()
         fine, finer = image_means(fine, finer), 1
