@@ -63,7 +63,7 @@ def test_three_tiles_of_two_voxel_sizes_are_found():
         Placement.at(true[1].offset + away, VOXEL),
         Placement.at(true[2].offset - away, 2 * VOXEL),
     ]
-    found = register(tiles, stage, block=16)
+    found = register(tiles, stage)
 
     def error(k: int, places: Sequence[Placement]) -> float:
         return placement_error(places[k], true[k], shapes[k], (found.placements[0], true[0]))
@@ -71,18 +71,19 @@ def test_three_tiles_of_two_voxel_sizes_are_found():
     for k in (1, 2):
         assert error(k, stage) > 0.8
         assert error(k, found.placements) < 0.25  # of its own voxels, at the worst corner
-    assert np.sqrt((found.left_over**2).mean()) < 0.3
+    assert all(np.abs(overlap.apart).max() < 0.1 for overlap in found.overlaps)
+    assert {(o.first, o.second) for o in found.overlaps} == {(0, 1), (0, 2), (1, 2)}
     first = next(seam for seam in seams(tiles, found.placements) if (seam.first, seam.second) == (0, 1))
     assert first.noise == pytest.approx(0.2, rel=0.15)
     assert abs(first.step) < 0.05 * first.noise
 
 
-def test_a_shift_alone_is_found_to_a_tenth_of_a_voxel():
+def test_a_shift_alone_is_found_to_a_fiftieth_of_a_voxel():
     true = [Placement.at((0, 0, 0), VOXEL), Placement.at((2.0, 0.05, -0.03), VOXEL)]
     tiles = [drawn(place) for place in true]
     stage = [true[0], Placement.at((2.24, 0, 0.12), VOXEL)]
-    found = register(tiles, stage, block=16, only_shift=True).placements
-    assert placement_error(found[1], true[1], CUBE, (true[0], true[0])) < 0.1
+    found = register(tiles, stage, only_shift=True).placements
+    assert placement_error(found[1], true[1], CUBE, (true[0], true[0])) < 0.02
     assert found[1].scale == VOXEL and not found[1].turn.any()
     assert found[0] is stage[0]
 
@@ -128,8 +129,8 @@ def test_what_nothing_ties_to_the_others_is_refused(structure):
     places = far if structure else near
     noise = np.random.default_rng(0).standard_normal((2, *CUBE))
     tiles = [drawn(place) for place in places] if structure else list(noise)
-    with pytest.raises(LowdoseError, match="no block of tile 1"):
-        register(tiles, places, block=16)
+    with pytest.raises(LowdoseError, match="tile 1 shares nothing"):
+        register(tiles, places)
 
 
 @pytest.mark.parametrize(

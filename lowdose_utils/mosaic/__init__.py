@@ -5,7 +5,7 @@ stage gives it roughly, and each scan has its own turn about the rotation axis a
 """
 
 from lowdose_utils.mosaic.blend import Seam, blend, seams
-from lowdose_utils.mosaic.register import Match, Registered, register
+from lowdose_utils.mosaic.register import Overlap, Registered, register
 from lowdose_utils.mosaic.tiles import Placement, placement_error
 
-__all__ = ["Match", "Placement", "Registered", "Seam", "blend", "placement_error", "register", "seams"]
+__all__ = ["Overlap", "Placement", "Registered", "Seam", "blend", "placement_error", "register", "seams"]

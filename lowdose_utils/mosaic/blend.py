@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lowdose_utils.mosaic.tiles import Placement, Tile, checked, drawn
+from lowdose_utils.mosaic.tiles import Placement, Tile, as_coarse, checked, drawn
 
 
 class Seam(NamedTuple):
@@ -94,7 +94,7 @@ def seams(tiles: Sequence[Tile], placements: Sequence[Placement], *, above: floa
             continue
         ratio = placements[one].scale / placements[other].scale
         first = volumes[one].reshape(-1)[both]
-        second = drawn(_smoothed(volumes[other], splines[other], ratio), partner[both])
+        second = drawn(as_coarse(splines[other], ratio), partner[both])
         sample = (first + second) / 2 > above
         if np.count_nonzero(sample) < 8:
             continue
@@ -111,12 +111,3 @@ def seams(tiles: Sequence[Tile], placements: Sequence[Placement], *, above: floa
             )
         )
     return found
-
-
-def _smoothed(volume: Tile, spline: Tile, ratio: float) -> Tile:
-    """The finer tile as the coarser would average it; the same where they are about as fine."""
-    if ratio < 1.2:
-        return spline
-    # A voxel of `ratio` smaller ones has the variance of a Gaussian of this standard deviation.
-    smooth = ndimage.gaussian_filter(volume, np.sqrt((ratio**2 - 1) / 12))
-    return np.asarray(ndimage.spline_filter(smooth, order=3, output=np.float32))

@@ -107,3 +107,11 @@ def drawn(spline: Tile, places: Floats) -> Floats:
     flat = places.reshape(-1, 3).T
     values = ndimage.map_coordinates(spline, flat, order=3, prefilter=False, mode="mirror")
     return np.asarray(values, dtype=np.float64).reshape(places.shape[:-1])
+
+
+def as_coarse(spline: Tile, ratio: float) -> Tile:
+    """A filtered spline as voxels larger by `ratio` would average it; itself where they hardly are."""
+    if ratio < 1.2:
+        return spline
+    # A voxel of `ratio` smaller ones has the variance of a Gaussian of this standard deviation.
+    return np.asarray(ndimage.gaussian_filter(spline, np.sqrt((ratio**2 - 1) / 12)))
