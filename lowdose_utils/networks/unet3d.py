@@ -28,6 +28,8 @@ class UNet3d(nn.Module):
     ----------
     offsets : integer array, shape (offset, 3)
         The neighbours whose affinity is asked for; one output channel each.
+    inputs : int
+        Channels: the grey values, and whatever is computed from them beforehand.
     kernels : int
         Maps of the first scale.
     growth : int
@@ -60,6 +62,7 @@ class UNet3d(nn.Module):
         self,
         offsets: npt.ArrayLike,
         *,
+        inputs: int = 1,
         kernels: int = 24,
         growth: int = 3,
         depth: int = 3,
@@ -70,20 +73,20 @@ class UNet3d(nn.Module):
         super().__init__()
         self.offsets = np.asarray(offsets, np.int64)
         proper = self.offsets.ndim == 2 and self.offsets.shape[1] == 3 and len(self.offsets) > 0
-        if not proper or min(kernels, growth, fold) < 1 or depth < 0 or padding not in ("same", "valid"):
+        if not proper or min(inputs, kernels, growth, fold) < 1 or depth < 0 or padding not in ("same", "valid"):
             raise LowdoseError(
-                "offsets, kernels, growth, depth, padding, fold",
-                found=(self.offsets.shape, kernels, growth, depth, padding, fold),
+                "offsets, inputs, kernels, growth, depth, padding, fold",
+                found=(self.offsets.shape, inputs, kernels, growth, depth, padding, fold),
                 expected="(offset, 3), whole numbers from 1, depth from 0, padding same or valid",
                 way_out="Leave them at their defaults if in doubt.",
             )
-        self.depth, self.padding, self.fold = depth, padding, fold
+        self.inputs, self.depth, self.padding, self.fold = inputs, depth, padding, fold
         self.grid = fold * 2**depth
         maps = [kernels * growth**scale for scale in range(depth + 1)]
         pad = int(padding == "same")
         self.down = nn.ModuleList(
             _two_convolutions(given, wanted, pad, normalised)
-            for given, wanted in zip([fold**3, *maps[:-1]], maps, strict=True)
+            for given, wanted in zip([inputs * fold**3, *maps[:-1]], maps, strict=True)
         )
         self.up = nn.ModuleList(
             _two_convolutions(maps[scale + 1] + maps[scale], maps[scale], pad, normalised)
@@ -103,18 +106,18 @@ class UNet3d(nn.Module):
         return left if left > 0 and left % self.grid == 0 else 0
 
     def forward(self, volumes: torch.Tensor) -> torch.Tensor:
-        """Affinities (volume, offset, z, y, x) of volumes (volume, 1, z, y, x)."""
+        """Affinities (volume, offset, z, y, x) of volumes (volume, input, z, y, x)."""
         return torch.sigmoid(self.logits(volumes))
 
     def logits(self, volumes: torch.Tensor) -> torch.Tensor:
         """The same before the sigmoid, any real numbers."""
         sizes = volumes.shape[2:]
-        if volumes.ndim != 5 or volumes.shape[1] != 1 or not all(self.output_size(n) for n in sizes):
+        if volumes.ndim != 5 or volumes.shape[1] != self.inputs or not all(self.output_size(n) for n in sizes):
             fits = f"{2 * self.context} + a multiple of {self.grid}" if self.context else "at least 1"
             raise LowdoseError(
                 "volumes",
                 found=f"shape {tuple(volumes.shape)}",
-                expected=f"(volume, 1, z, y, x) with sides of {fits}",
+                expected=f"(volume, {self.inputs}, z, y, x) with sides of {fits}",
                 way_out="neurons.predict cuts a volume of any size into blocks that fit.",
             )
         if self.padding == "same":
@@ -175,17 +178,17 @@ def _middle(maps: torch.Tensor, sizes: list[int]) -> torch.Tensor:
 
 
 def _folded(volumes: torch.Tensor, fold: int) -> torch.Tensor:
-    """(volume, 1, z, y, x) to (volume, fold^3, z / fold, y / fold, x / fold)."""
+    """(volume, channel, z, y, x) to (volume, channel fold^3, z / fold, y / fold, x / fold)."""
     if fold == 1:
         return volumes
-    count, _, *sizes = volumes.shape
+    count, channels, *sizes = volumes.shape
     z, y, x = (n // fold for n in sizes)
-    cells = volumes.reshape(count, z, fold, y, fold, x, fold)
-    return cells.permute(0, 2, 4, 6, 1, 3, 5).reshape(count, fold**3, z, y, x)
+    cells = volumes.reshape(count, channels, z, fold, y, fold, x, fold)
+    return cells.permute(0, 1, 3, 5, 7, 2, 4, 6).reshape(count, -1, z, y, x)
 
 
 def _unfolded(maps: torch.Tensor, fold: int) -> torch.Tensor:
-    """The other way, (volume, channel fold^3, ...) to (volume, channel, ...)."""
+    """The other way."""
     if fold == 1:
         return maps
     count, channels, z, y, x = maps.shape

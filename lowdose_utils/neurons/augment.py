@@ -56,8 +56,9 @@ def draw(
 
     Parameters
     ----------
-    raw : array of float32, shape (z, y, x)
-    labels : integer array of the same shape
+    raw : array of float32, shape (channel, z, y, x)
+        Grey values, and what is computed from them: it has to turn with them as they do.
+    labels : integer array, shape (z, y, x)
     size : int
         Edge of the labels' piece in voxels, at most that of the volume without the margin.
     margin : int
@@ -66,25 +67,26 @@ def draw(
 
     Returns
     -------
-    raw, labels : arrays of edge size + 2 margin, and size
+    raw, labels : arrays of edge size + 2 margin, with the channels, and size
         What a bent piece needs from beyond the volume is mirrored there, labels as well.
     """
     whole = size + 2 * margin
-    start = [int(rng.integers(n - whole + 1)) for n in raw.shape]
+    start = [int(rng.integers(n - whole + 1)) for n in labels.shape]
     if rng.random() < augmentation.bent:
         places = _bent(start, whole, augmentation, rng)
-        piece = ndimage.map_coordinates(raw, places, order=1, mode="mirror")
+        piece = np.stack([ndimage.map_coordinates(one, places, order=1, mode="mirror") for one in raw])
         inner = places[:, margin : margin + size, margin : margin + size, margin : margin + size]
         named = ndimage.map_coordinates(labels, inner, order=0, mode="mirror")
     else:
         z, y, x = start
-        piece = raw[z : z + whole, y : y + whole, x : x + whole]
+        piece = raw[:, z : z + whole, y : y + whole, x : x + whole]
         z, y, x = (first + margin for first in start)
         named = labels[z : z + size, y : y + size, x : x + size]
     if augmentation.mirror:
         axes = rng.permutation(3)
         flips = tuple(slice(None, None, int(step)) for step in rng.choice((-1, 1), 3))
-        piece, named = piece.transpose(axes)[flips], named.transpose(axes)[flips]
+        piece = piece.transpose(0, *(1 + axes))[:, *flips]
+        named = named.transpose(axes)[flips]
     return intensity(piece, augmentation, rng), np.ascontiguousarray(named)
 
 

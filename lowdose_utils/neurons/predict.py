@@ -12,6 +12,7 @@ from scipy.special import expit
 from lowdose_utils.device import resolve_device
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.networks.unet3d import UNet3d
+from lowdose_utils.neurons.train import channels
 
 
 def predict(
@@ -32,8 +33,8 @@ def predict(
     ----------
     network : UNet3d
         Trained; left on the device, in evaluation mode.
-    raw : array, shape (z, y, x)
-        Grey values as in training; anything that can be sliced, so that a file will do.
+    raw : array, shape (z, y, x) or (channel, z, y, x)
+        As in training; anything that can be sliced, so that a file will do.
     block : int
         Edge of a block in voxels without the halo, rounded down to the network's grid.
     offsets : int
@@ -50,13 +51,15 @@ def predict(
         If `raw` is no volume, the block is smaller than the network's grid, or more offsets are asked for
         than there are.
     """
-    shape = np.shape(raw)
+    shape = np.shape(raw)[-3:]
     step = block // network.grid * network.grid
-    if len(shape) != 3 or not all(shape) or step < 1 or not 1 <= offsets <= len(network.offsets):
+    given = (network.inputs, *shape)
+    proper = len(shape) == 3 and np.shape(raw) in (given, given[given[0] == 1 :])
+    if not proper or not all(shape) or step < 1 or not 1 <= offsets <= len(network.offsets):
         raise LowdoseError(
             "raw, block, offsets",
-            found=(shape, block, offsets),
-            expected=f"(z, y, x), at least {network.grid}, and 1 to {len(network.offsets)}",
+            found=(np.shape(raw), block, offsets),
+            expected=f"{network.inputs} channels of (z, y, x), at least {network.grid}, and 1 to {len(network.offsets)}",
             way_out="Leave block and offsets at their defaults.",
         )
     place = resolve_device(device)
@@ -66,7 +69,7 @@ def predict(
         boxes = [
             _box(network, first, min(first + step, n), n) for first, n in zip(corner, shape, strict=True)
         ]
-        given = torch.from_numpy(_read(raw, [low_high for low_high, _ in boxes]))[None, None].to(place)
+        given = torch.from_numpy(_read(raw, [low_high for low_high, _ in boxes]))[None].to(place)
         with torch.inference_mode():
             # torch's sigmoid rounds the last few values of a row in another way than the others.
             maps = expit(network.logits(given)[0, :offsets].cpu().numpy())
@@ -88,12 +91,11 @@ def _box(network: UNet3d, first: int, end: int, size: int) -> tuple[tuple[int, i
 
 
 def _read(raw: npt.ArrayLike, box: list[tuple[int, int]]) -> npt.NDArray[np.float32]:
-    """A part of a volume that may reach beyond its faces, where it is mirrored."""
+    """A part of a volume, with its channels, that may reach beyond its faces, where it is mirrored."""
     indices = []
-    for (low, high), n in zip(box, np.shape(raw), strict=True):
+    for (low, high), n in zip(box, np.shape(raw)[-3:], strict=True):
         before, after = max(-low, 0), max(high - n, 0)
         indices.append(np.pad(np.arange(n), (before, after), mode="reflect")[low + before : high + before])
     parts = tuple(slice(index.min(), index.max() + 1) for index in indices)
-    piece = np.asarray(raw[parts], np.float32)  # type: ignore[index, call-overload]
-    inner = [index - index.min() for index in indices]
-    return np.ascontiguousarray(piece[np.ix_(*inner)])
+    piece = channels(raw[(..., *parts)])  # type: ignore[index, call-overload]
+    return np.ascontiguousarray(piece[:, *np.ix_(*(index - index.min() for index in indices))])

@@ -58,6 +58,12 @@ class Grey(NamedTuple):
         return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
 
 
+def channels(raw: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """A volume (z, y, x) as one of a single channel; one that has channels as it is."""
+    volume = np.asarray(raw, np.float32)
+    return volume[None] if volume.ndim == 3 else volume
+
+
 class Pieces:
     """Batches for `training.train`: pieces of labelled volumes, and what their affinities should be.
 
@@ -66,8 +72,8 @@ class Pieces:
     network : UNet3d
         What is to be trained; says which affinities it answers, and how much of its input's edge it loses.
     volumes : sequence of (raw, labels)
-        Pairs of one shape, (z, y, x): grey values as `Grey` leaves them, and labels, 0 being membrane or
-        outside.
+        Grey values as `Grey` leaves them, (z, y, x), or (channel, z, y, x) with what was computed from
+        them; and labels of the same (z, y, x), 0 being membrane or outside.
     size : int
         Edge of a piece in voxels, as it leaves the network.
     batch : int
@@ -97,25 +103,26 @@ class Pieces:
         self.offsets, self.augmentation = network.offsets, augmentation or Augmentation()
         whole = size + 2 * network.context
         for raw, labels in volumes:
-            grey, named = np.asarray(raw, np.float32), check_labels(labels)
-            if grey.shape != named.shape or min(grey.shape) < whole or network.output_size(whole) != size:
+            grey, named = channels(raw), check_labels(labels)
+            fits = grey.shape == (network.inputs, *named.shape)
+            if not fits or min(named.shape) < whole or network.output_size(whole) != size:
                 raise LowdoseError(
                     "volumes and size",
-                    found=f"grey values {grey.shape}, labels {named.shape}, pieces of {size}",
-                    expected=f"one shape, at least {whole} voxels along each axis, which the network takes",
+                    found=f"raw {grey.shape}, labels {named.shape}, pieces of {size}",
+                    expected=f"{network.inputs} channels, one shape, at least {whole} voxels along each axis",
                     way_out=f"Give larger volumes, or pieces of another multiple of {network.grid}.",
                 )
             self.volumes.append((grey, grow_boundary(named, grow)))
 
     def __call__(self, rng: np.random.Generator) -> Batch:
-        """A batch: input (piece, 1, z, y, x), and affinities and their weights (piece, 2 offset, z, y, x)."""
+        """A batch: input (piece, channel, z, y, x), and affinities and their weights (piece, 2 offset, z, y, x)."""
         inputs, targets = [], []
-        sizes = np.array([raw.size for raw, _ in self.volumes], float)
+        sizes = np.array([labels.size for _, labels in self.volumes], float)
         for _ in range(self.batch):
             raw, labels = self._labelled(rng, sizes / sizes.sum())
             same, known = affinities(labels, self.offsets)
             targets.append(np.concatenate([same.astype(np.float32), balance_weights(same, known)]))
-            inputs.append(raw[None])
+            inputs.append(raw)
         return torch.from_numpy(np.stack(inputs)), torch.from_numpy(np.stack(targets))
 
     def _labelled(

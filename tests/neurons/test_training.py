@@ -29,9 +29,9 @@ def test_unchanged_pieces_are_parts_of_the_volume():
     labels = voronoi(24, 6)
     raw = labels.astype(np.float32)
     for seed in range(5):
-        piece, named = draw(raw, labels, 8, STILL, np.random.default_rng(seed), margin=3)
-        assert piece.shape == (14, 14, 14)
-        np.testing.assert_array_equal(piece[3:-3, 3:-3, 3:-3], named)
+        piece, named = draw(raw[None], labels, 8, STILL, np.random.default_rng(seed), margin=3)
+        assert piece.shape == (1, 14, 14, 14)
+        np.testing.assert_array_equal(piece[0, 3:-3, 3:-3, 3:-3], named)
 
 
 @pytest.mark.parametrize("bent", [0.0, 1.0])
@@ -41,8 +41,8 @@ def test_labels_follow_the_grey_values(bent):
     raw = labels.astype(np.float32)
     change = Augmentation(bent=bent, scale=0.0, shift=0.0, noise=0.0)
     for seed in range(5):
-        piece, named = draw(raw, labels, 20, change, np.random.default_rng(seed), margin=2)
-        inner = piece[2:-2, 2:-2, 2:-2]
+        piece, named = draw(raw[None], labels, 20, change, np.random.default_rng(seed), margin=2)
+        inner = piece[0, 2:-2, 2:-2, 2:-2]
         core = grow_boundary(named) > 0  # between cells the grey values are interpolated
         assert np.mean(np.abs(inner - named)[core] < 1e-3) > 0.97
 
@@ -54,8 +54,8 @@ def test_bending_moves_by_as_much_as_it_says():
     slopes = {}
     for jitter in (0.0, 2.0):
         change = Augmentation(1.0, 10, jitter, mirror=False, scale=0.0, shift=0.0, noise=0.0)
-        piece, _ = draw(ramp, labels, 20, change, np.random.default_rng(3))
-        slopes[jitter] = np.stack(np.gradient(piece))[:, 2:-2, 2:-2, 2:-2]
+        piece, _ = draw(ramp[None], labels, 20, change, np.random.default_rng(3))
+        slopes[jitter] = np.stack(np.gradient(piece[0]))[:, 2:-2, 2:-2, 2:-2]
     assert np.linalg.norm(slopes[0.0], axis=0) == pytest.approx(1, abs=1e-3)
     assert slopes[2.0].std() > 0.05
 
