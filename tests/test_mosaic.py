@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.mosaic import Placement, blend, placement_error, register, seams
+from lowdose_utils.mosaic import Placement, blend, levels, placement_error, register, seams
 
 VOXEL = 0.12
 CUBE = (40, 40, 40)
@@ -148,3 +148,12 @@ def test_a_finer_tile_is_compared_as_the_coarser_would_see_it():
     (seam,) = seams(tiles, places)
     # Half a voxel's Gaussian leaves 0.42 of white noise; without it, all would be there.
     assert seam.noise == pytest.approx(0.5 * 0.42 / np.sqrt(2), rel=0.2)
+
+
+def test_levels_take_the_steps_away():
+    places = [Placement.at((k * 2.4, 0, 0), VOXEL) for k in range(3)]
+    given = (0.0, 0.4, -0.2)
+    tiles = [drawn(place) + grey for place, grey in zip(places, given, strict=True)]
+    found = levels(seams(tiles, places), 3)
+    np.testing.assert_allclose(found, np.negative(given), atol=0.005)
+    np.testing.assert_array_equal(levels([], 2), 0)

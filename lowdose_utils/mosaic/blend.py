@@ -111,3 +111,23 @@ def seams(tiles: Sequence[Tile], placements: Sequence[Placement], *, above: floa
             )
         )
     return found
+
+
+def levels(seams: Sequence[Seam], count: int) -> npt.NDArray[np.float64]:
+    """What to add to each tile's values so that the steps between them have the least squares.
+
+    Parameters
+    ----------
+    seams : sequence of Seam
+        What `seams` finds.
+    count : int
+        How many tiles there are. The first keeps its values, and so does a tile without a seam.
+    """
+    rows = np.zeros((len(seams), count))
+    for row, seam in zip(rows, seams, strict=True):
+        row[seam.first], row[seam.second] = -1, 1
+    weights = np.sqrt([seam.voxels for seam in seams])
+    found = np.zeros(count)
+    steps = -weights * np.array([seam.step for seam in seams])
+    found[1:] = np.linalg.lstsq(weights[:, None] * rows[:, 1:], steps, rcond=None)[0]
+    return found

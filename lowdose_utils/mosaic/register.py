@@ -18,6 +18,7 @@ from lowdose_utils.mosaic.tiles import Floats, Placement, Tile, as_coarse, check
 LEAST_LIKENESS = 0.3  # correlation of two tiles in their overlap below which they do not show the same
 LEAST_WIDTH = 6  # voxels of the coarser tile that an overlap must have along each axis
 WIDER = 4.0  # times the smoothing: wider structure tells of drifts of grey more than of a shift
+LEAST_SMOOTHING = 0.7  # voxels of the coarser tile: what is finer, one grid cannot show as the other does
 ROUNDS = 12  # at each smoothing
 SETTLED = 0.01  # voxels: rounds end when no corner of a tile moves more
 POSE = 7  # numbers by which a tile is moved: three of a shift, three of a turn, one of the scale
@@ -78,10 +79,11 @@ def register(
     placements : sequence of Placement
         Where they lie by the stage. The first stays.
     reach : float
-        Standard deviation of the first Gaussian in voxels of the coarser of two tiles: errors of the stage
-        up to about that are found.
+        Standard deviation of the first Gaussian in voxels of the finest tile: errors of the stage up to about
+        that are found.
     finest : float
-        Of the last Gaussian: about where the noise takes over.
+        Of the last Gaussian: about where the noise takes over. Coarser tiles are smoothed by 0.7 of their own
+        voxels at least.
     only_shift : bool
         Leave scale and turn as they are.
 
@@ -108,7 +110,7 @@ def register(
         smoothings.append(max(smoothings[-1] / 2, finest))
     for smoothing in smoothings:
         for _ in range(ROUNDS):
-            compared = _compared(splines, current, smoothing)
+            compared = _compared(splines, current, smoothing * unit)
             _all_joined(len(volumes), compared, least=-1.0)
             moved = _moved(current, shapes, compared, free)
             change = max(
@@ -119,17 +121,18 @@ def register(
             current = moved
             if change < SETTLED * unit:
                 break
-    compared = _compared(splines, current, finest)
+    compared = _compared(splines, current, finest * unit)
     _all_joined(len(volumes), compared, least=LEAST_LIKENESS)
     return Registered(tuple(current), tuple(_judged(one, current) for one in compared))
 
 
-def _compared(splines: Sequence[Tile], placements: Sequence[Placement], smoothing: float) -> list[_Compared]:
+def _compared(splines: Sequence[Tile], placements: Sequence[Placement], width_um: float) -> list[_Compared]:
     """Each two tiles that overlap, on the grid of the coarser one's voxels along the sample's axes."""
     found = []
     coarser = functools.cache(lambda k, ratio: as_coarse(splines[k], ratio))
     for pair in itertools.combinations(range(len(splines)), 2):
         step = max(placements[k].scale for k in pair)
+        smoothing = max(width_um / step, LEAST_SMOOTHING)
         boxes = [placements[k].to_sample(corners_of(splines[k].shape), splines[k].shape) for k in pair]
         low = np.max([box.min(0) for box in boxes], axis=0)
         high = np.min([box.max(0) for box in boxes], axis=0)
