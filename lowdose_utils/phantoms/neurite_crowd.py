@@ -14,10 +14,12 @@ from lowdose_utils.phantoms.neurite_trees import STEP, Neuron
 
 Floats = npt.NDArray[np.floating]
 
-GAP = 0.05  # um left between two neurites where the crowd yields
+GAP, OWN = 0.05, 0.4  # um left between two neurites, and between branches of one neuron, for others
 THIN = 0.1  # um: thinner lines keep others away as if they had this radius
-ROUNDS, RENEW = 40, 8  # steps of yielding, and after how many neighbours are looked for again
+ROUNDS, RENEW = 48, 6  # steps of yielding, and after how many neighbours are looked for again
+SLACK = 0.3  # um: who is nearer than this to touching counts as a neighbour
 STRIDE = 0.15  # um, greatest shift of a node in one step
+DEPTH = 0.1  # um of tissue between a line and the surface, at least
 
 
 def yielding(
@@ -58,17 +60,20 @@ def yielding(
     fixed[[first[k] for k, _, _ in bodies]] = True
     for step in range(ROUNDS):
         if step % RENEW == 0:
-            pairs = _near(nodes, radii, 2 * GAP + RENEW * STRIDE / 2)
+            pairs = _near(nodes, radii, OWN + SLACK)
             same = owner[pairs[:, 0]] == owner[pairs[:, 1]]
             i, j = pairs.T
             local = starts[owner[i]] + (i - first[owner[i]]) * np.take(counts, owner[i]) + j - first[owner[i]]
             apart = np.full(len(pairs), np.inf)
             apart[same] = paths[local[same]]
-            pairs = pairs[apart > 2 * (radii[i] + radii[j]) + 2 * STEP]
+            gap = np.where(same, OWN, GAP)
+            kept = apart > 2 * (radii[i] + radii[j]) + 2 * STEP
+            kept &= np.linalg.norm(nodes[i] - nodes[j], axis=1) < radii[i] + radii[j] + gap + SLACK
+            pairs, gap = pairs[kept], gap[kept]
         i, j = pairs.T
         away = nodes[i] - nodes[j]
         distance = np.linalg.norm(away, axis=1)
-        overlap = radii[i] + radii[j] + GAP - distance
+        overlap = radii[i] + radii[j] + gap - distance
         push = overlap > 0
         i, j, overlap = i[push], j[push], overlap[push]
         unit = away[push] / np.maximum(distance[push], 1e-6)[:, None]
@@ -121,7 +126,7 @@ def _kept_inside(
     nodes: npt.NDArray[np.float64], surface: Callable[[Floats], Floats]
 ) -> npt.NDArray[np.float64]:
     """Nodes that left the tissue, moved back along the steepest way."""
-    depth = surface(nodes) + 0.02
+    depth = surface(nodes) + DEPTH
     out = np.flatnonzero(depth > 0)
     if len(out):
         small = 1e-3 * np.eye(3)

@@ -54,6 +54,7 @@ class _Tree:
     def __init__(self, start: Floats, radius: float, inside: Callable[[Floats], npt.NDArray[np.bool_]]):
         self.nodes, self.parents, self.radii = [np.asarray(start, float)], [-1], [radius]
         self.inside = inside
+        self.arms: list[int] = []  # nodes of each
 
     def arm(
         self, parent: int, way: Floats, length: float, radii: tuple[float, float], rng: np.random.Generator
@@ -70,10 +71,23 @@ class _Tree:
         inside = self.inside(line)
         last = len(line) if inside.all() else int(np.argmin(inside))
         added = list(range(len(self.nodes), len(self.nodes) + last))
+        self.arms.append(last)
         self.nodes.extend(line[:last])
         self.radii.extend(radius[:last])
         self.parents.extend([parent, *added[:-1]] if added else [])
         return added
+
+    def shows(self, kind: str, size: float) -> float:
+        """How far it shows its type inside the tissue; from 1 on enough."""
+        reach = sorted((STEP * count / size for count in self.arms), reverse=True)
+        if kind == "cable":
+            return sum(reach) / 4
+        if kind == "fork":
+            return min(reach) / 2.5
+        children = np.bincount(self.parents[1:], minlength=len(self.nodes))
+        if kind == "comb":  # teeth that can be seen beside their line
+            return sum(count * STEP >= 1.2 * size for count in self.arms[2:]) / 5
+        return float((children == 0).sum() - 1) / 7
 
     def done(self, kind: str, calibres: tuple[float, float]) -> Neuron:
         radii = np.clip(self.radii, calibres[0] / 2, calibres[1] / 2)
@@ -88,14 +102,14 @@ def grow(
     calibres: tuple[float, float],
     size: float,
     rng: np.random.Generator,
-) -> Neuron:
+) -> tuple[Neuron, float]:
     """Grow a neuron through a point, as far as the tissue's surface.
 
     - cable: one line, from surface to surface, without a branch.
-    - fork: a line from the surface to the point, where it parts into two alike children that leave it at 25
-    to
-      40 degrees and run to the surface.
-    - comb: a cable whose one half carries side branches, one in 0.8 um, square to it and thinner.
+    - fork: a line from the surface to the point, where it parts into two alike children that leave it at
+      25 to 40 degrees and run to the surface.
+    - comb: a cable whose one half carries side branches, one in 0.8 um, square to it and
+      thinner.
     - bush: a line from the surface to the point, where it parts into two, these again, and again: eight tips.
 
     Main lines are 20 to 100 % of `calibres[1]` thick (thin ones more often), side branches from half of their
@@ -118,6 +132,9 @@ def grow(
     Returns
     -------
     Neuron
+    float
+        How far it shows its type inside the tissue: 1 for a fork whose shortest arm has 2.5 um, a comb with
+        five teeth of 1.2 um, a bush with eight tips of nine, a cable of 4 um (lengths times `size`).
     """
     far = 1e3 * STEP  # longer than any tissue drawn: the surface ends it
     thick = calibres[1] / 2
@@ -129,13 +146,13 @@ def grow(
     if kind == "fork":
         for child in _pair(way, np.deg2rad(rng.uniform(25, 40)), rng):
             tree.arm(0, child, far, (0.8 * main, 0.7 * main), rng)
-        return tree.done(kind, calibres)
+        return tree.done(kind, calibres), tree.shows(kind, size)
     if kind == "bush":
         _split(tree, 0, way, main, 3, calibres, size, rng)
-        return tree.done(kind, calibres)
+        return tree.done(kind, calibres), tree.shows(kind, size)
     half = tree.arm(0, way, far, (main, 0.9 * main), rng)
     if kind == "comb":
-        every = max(2, round(0.8 / STEP))
+        every = max(1, round(0.8 * size / STEP))
         turn = rng.uniform(0, 2 * np.pi)
         for node in half[1::every]:
             turn += rng.uniform(1.5, 3.0)  # radians about the line: neighbours point apart
@@ -144,7 +161,7 @@ def grow(
             radius = _thinner(main, calibres, rng)
             length = size * rng.uniform(1.5, 3.0) + main
             tree.arm(node, side / np.linalg.norm(side), length, (radius, 0.8 * radius), rng)
-    return tree.done(kind, calibres)
+    return tree.done(kind, calibres), tree.shows(kind, size)
 
 
 def _split(
@@ -159,7 +176,7 @@ def _split(
 ) -> None:
     for child in _pair(way, np.deg2rad(rng.uniform(30, 50)), rng):
         thin = _thinner(radius, calibres, rng, 0.75, 0.55)
-        arm = tree.arm(parent, child, size * rng.uniform(1.2, 2.0) + radius, (thin, 0.9 * thin), rng)
+        arm = tree.arm(parent, child, size * rng.uniform(1.5, 2.4) + radius, (thin, 0.9 * thin), rng)
         if levels > 1 and arm:
             _split(tree, arm[-1], child, thin, levels - 1, calibres, size, rng)
 

@@ -57,11 +57,11 @@ __all__ = [
     "tissue",
 ]
 
-FILLING = 0.45  # share of the tissue that neurites have before they swell
+FILLING = 0.5  # share of the tissue that neurites have before they swell
 USUAL = 6.5  # um: a tissue of this radius or more has nuclei and side branches of full size
 NUCLEAR, PLASM = (1.2, 2.0), 0.3  # um: half axes of a nucleus; cytoplasm around it, at least
 BEYOND = 1.0  # um of tissue on either side of an open sample's slices
-TRIES, PROPOSALS = 400, 8
+TRIES, PROPOSALS, ANEW = 400, 8, 40
 
 
 def tissue(
@@ -79,7 +79,8 @@ def tissue(
     """Fill a cylinder with neurons of four branch types in turn.
 
     Nuclei come first, each in the round cell body of a cable; then neurons through points that have most
-    room, in directions drawn evenly over the sphere; then all lines shift until they hardly overlap.
+    room, in directions drawn evenly over the sphere, anew (up to 40 times) until the tissue leaves enough of
+    one to tell its type by; then all lines shift until they hardly overlap.
 
     Parameters
     ----------
@@ -89,7 +90,7 @@ def tissue(
     voxel_um : float
         Edge of a voxel in um.
     neurons : int, optional
-        How many; by default as many as fill 45 % of the tissue before they swell (about 150 at the default
+        How many; by default as many as fill half of the tissue before they swell (about 150 at the default
         size).
     nuclei, labelled : int
         How many nuclei, and how many of them are APEX2-labelled.
@@ -141,24 +142,33 @@ def tissue(
     points, volume = np.empty((0, 3)), _volume(empty, reach)
     # Bodies are there already; what is left is to be filled.
     target = FILLING * (volume - sum(4 / 3 * np.pi * n.body**3 for n in cells))
-    while len(grown) < neurons if neurons is not None else sum(n.volume() for n in grown) < target:
+    filled = 0.0
+    while len(grown) < neurons if neurons is not None else filled < target:
         k = len(grown)
         kind = "cable" if k < len(cells) else KINDS[k % len(KINDS)]
-        through = cells[k].centre if k < len(cells) else _roomiest(empty, points, cells, reach, generator)
-        neuron = grow(
-            kind,
-            through,
-            lambda line: (empty.surface(line) < 0) & (abs(line[:, 0]) < reach[0]),
-            calibres=calibres_um,
-            size=min(1.0, room / USUAL),
-            rng=generator,
-        )
+        best = -1.0
+        crowd = cKDTree(points) if len(points) else None
+        for _ in range(1 if k < len(cells) else ANEW):
+            through = cells[k].centre if k < len(cells) else _roomiest(empty, crowd, cells, reach, generator)
+            found, shown = grow(
+                kind,
+                through,
+                lambda line: (empty.surface(line) < 0) & (abs(line[:, 0]) < reach[0]),
+                calibres=calibres_um,
+                size=min(1.0, room / USUAL),
+                rng=generator,
+            )
+            if shown > best:
+                neuron, best = found, shown
+            if best >= 1:
+                break
         grown.append(neuron)
+        filled += neuron.volume()
         points = np.concatenate([points, neuron.nodes])
     bodies = [(n.neuron - 1, n.centre, n.body) for n in cells]
     fitted = yielding(grown, bodies, empty.surface)
-    found = [m for k, n in enumerate(fitted, 1) for m in _mitochondria(n, k, generator)]
-    return Tissue(columns, slices, voxel_um, tuple(fitted), tuple(cells), tuple(found), closed, rng)
+    inner = tuple(m for k, n in enumerate(fitted, 1) for m in _mitochondria(n, k, generator))
+    return Tissue(columns, slices, voxel_um, tuple(fitted), tuple(cells), inner, closed, rng)
 
 
 def _volume(empty: Tissue, reach: Floats) -> float:
@@ -203,12 +213,12 @@ def _nuclei(
 
 
 def _roomiest(
-    empty: Tissue, points: Floats, cells: list[Nucleus], reach: Floats, rng: np.random.Generator
+    empty: Tissue, crowd: cKDTree | None, cells: list[Nucleus], reach: Floats, rng: np.random.Generator
 ) -> Floats:
     """Of some random points the one farthest from all lines and bodies so far."""
     found = (_anywhere(empty, reach, 0.1, rng) for _ in range(PROPOSALS))
     some = np.array([p for p in found if p is not None] or [np.zeros(3)])
-    room = cKDTree(points).query(some)[0] if len(points) else np.ones(len(some))
+    room = crowd.query(some)[0] if crowd else np.ones(len(some))
     for n in cells:
         room = np.minimum(room, np.linalg.norm(some - n.centre, axis=1) - n.body)
     best: Floats = some[int(room.argmax())]
