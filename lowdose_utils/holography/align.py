@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from lowdose_utils.device import Array, as_tensor, resolve_device
+from lowdose_utils.device import Array, ArrayT, as_tensor, like, resolve_device
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.holography.model import Model, transfers_of
 from lowdose_utils.holography.optics import Optics
@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 WIDEST = 24.0  # pixels: wider structure than this tells little about a shift, and much about the beam
 
 
-def rescale(images: Array, optics: Optics, *, device: str | torch.device = "auto") -> torch.Tensor:
+def rescale(images: ArrayT, optics: Optics, *, device: str | torch.device = "auto") -> ArrayT:
     """Interpolate the images of each distance to the finest pixels, those of the first.
 
     By the band-limited interpolation that sampling permits, one matrix along each axis. Middles coincide;
@@ -34,7 +34,8 @@ def rescale(images: Array, optics: Optics, *, device: str | torch.device = "auto
 
     Returns
     -------
-    tensor of float32, shape (distance, angle, row, column), on the device
+    array of float32, shape (distance, angle, row, column)
+        In the kind of `images`.
 
     Raises
     ------
@@ -49,14 +50,14 @@ def rescale(images: Array, optics: Optics, *, device: str | torch.device = "auto
             expected=f"({len(optics.pixel_sizes)}, angle, row, column)",
             way_out="Distances come first; a single angle is images[:, None].",
         )
-    result = torch.empty(given.shape, device=place)
+    result = torch.empty(given.shape, dtype=torch.float32)
     for j, pixel in enumerate(optics.pixel_sizes):
         part, ratio = given[j].to(place, torch.float32), optics.voxel_size / pixel
         if ratio != 1:
             rows, columns = (_interpolation(side, ratio).to(place) for side in part.shape[1:])
             part = 1 + rows @ (part - 1) @ columns.T
-        result[j] = part
-    return result
+        result[j] = part.cpu()
+    return like(result, images)
 
 
 def _interpolation(side: int, ratio: float) -> torch.Tensor:
@@ -217,13 +218,16 @@ def _inner(first: torch.Tensor, second: torch.Tensor, weight: torch.Tensor) -> t
     return (first.conj() * second * weight).sum((1, 2)).to(torch.complex128)
 
 
-def move(images: torch.Tensor, shifts: npt.ArrayLike) -> torch.Tensor:
+def move(images: ArrayT, shifts: npt.ArrayLike) -> ArrayT:
     """Images (angle, row, column), taken as periodic, moved by (angle, 2) pixels."""
-    rows, columns = images.shape[1:]
+    given = as_tensor(images)
+    rows, columns = given.shape[1:]
     turns = -2 * math.pi * torch.from_numpy(np.asarray(shifts, np.float64))
     down = turns[:, :1] * torch.fft.fftfreq(rows, dtype=torch.float64)
     across = turns[:, 1:] * torch.fft.rfftfreq(columns, dtype=torch.float64)
-    ramps = [torch.polar(torch.ones_like(turn), turn).to(torch.complex64) for turn in (down, across)]
-    spectra = torch.fft.rfft2(images) * ramps[0][:, :, None] * ramps[1][:, None]
-    back: torch.Tensor = torch.fft.irfft2(spectra, s=(rows, columns))
-    return back
+    ramps = [torch.polar(torch.ones_like(turn), turn).to(given.device) for turn in (down, across)]
+    result = torch.empty(given.shape, dtype=torch.float32, device=given.device)
+    for number, image in enumerate(given.float()):
+        ramp = (ramps[0][number][:, None] * ramps[1][number]).to(torch.complex64)
+        result[number] = torch.fft.irfft2(torch.fft.rfft2(image) * ramp, s=(rows, columns))
+    return like(result, images)

@@ -135,7 +135,7 @@ class Model:
         """
         given = self.checked(images)
         angles = given.shape[1]
-        found = np.zeros((len(self), angles, 2)) if shifts is None else np.asarray(shifts, np.float64)
+        found = np.zeros((len(self), angles, 2)) if shifts is None else np.array(shifts, np.float64)
         if found.shape != (len(self), angles, 2) or not np.isfinite(found).all():
             raise LowdoseError(
                 "shifts",

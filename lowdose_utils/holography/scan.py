@@ -21,7 +21,7 @@ from lowdose_utils.holography.matter import (
 )
 from lowdose_utils.holography.model import Model
 from lowdose_utils.holography.optics import Optics
-from lowdose_utils.holography.refine import refine
+from lowdose_utils.holography.refine import REFINE_LIMITS, refine
 from lowdose_utils.holography.retrieve import ctf, paganin
 from lowdose_utils.holography.simulate import expose
 from lowdose_utils.project import check_angles
@@ -65,6 +65,7 @@ def take_phases(
     method: Method = "refine",
     delta_beta: float = 9.0,
     assumed: float | None = None,
+    limits: tuple[float, float] = REFINE_LIMITS,
     finer: int = 2,
     chunk: int = 8,
     rng: int = 0,
@@ -84,6 +85,8 @@ def take_phases(
         Of the sample.
     assumed : float, optional
         Of the retrieval; by default the sample's.
+    limits : (float, float)
+        Of `refine`; the other methods have their own defaults here.
     finer : int
         1 simulates on the grid of the reconstruction.
     chunk : int
@@ -131,11 +134,18 @@ def take_phases(
             rng=rng,
             device=device,
         )
-        images, true[:, part] = rescale(taken.images, optics, device=device), taken.shifts
+        images = rescale(torch.from_numpy(taken.images), optics, device=device)
+        true[:, part] = taken.shifts
         if not still:
             shifts[:, part] = register(images, plain)
         if method == "refine":
-            refined = refine(images, exact, shifts=shifts[:, part], registrations=0 if still else 2)
+            refined = refine(
+                images,
+                exact,
+                limits=limits,
+                shifts=shifts[:, part],
+                registrations=0 if still else 2,
+            )
             result, shifts[:, part] = refined.phase, refined.shifts
         else:
             result = (ctf if method == "ctf" else paganin)(images, plain, shifts=shifts[:, part])
@@ -199,7 +209,7 @@ def centred(
     The shifts are found in the middle `sample` rows and columns (`align.align_angles`).
     """
     found = align_angles(central(phase, sample, sample), angles, device=device)
-    return move(torch.from_numpy(phase), -found).numpy(), found
+    return move(phase, -found), found
 
 
 @overload

@@ -1,4 +1,4 @@
-"""Single distances against nabu (https://gitlab.esrf.fr/tomotools/nabu, MIT licence), where it is installed."""
+"""Single distances against nabu (gitlab.esrf.fr/tomotools/nabu, MIT licence), where it is installed."""
 
 import numpy as np
 import pytest
@@ -35,7 +35,6 @@ def test_transfer_function(hologram):
     wanted = theirs.retrieve_phase(hologram)
     model = Model(optics, (SIDE, SIDE), delta_beta=9.0, device="cpu")
     found = ctf(hologram[None, None], model)[0]
-    print("CTF", np.abs(found - wanted).max(), np.ptp(wanted))
     assert np.abs(found - wanted).max() < 1e-4 * np.ptp(wanted)
 
 
@@ -57,5 +56,4 @@ def test_paganin(hologram):
     found = paganin(doubled[None, None], model, limit=0.0)[0]
     inner = slice(SIDE // 2, SIDE // 2 + SIDE)
     found = found[inner, inner]
-    print("Paganin", np.abs(found - wanted).max(), np.ptp(wanted))
     assert np.abs(found - wanted).max() < 1e-3 * np.ptp(wanted)
