@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +73,8 @@ class UNet3d(nn.Module):
         super().__init__()
         self.offsets = np.asarray(offsets, np.int64)
         proper = self.offsets.ndim == 2 and self.offsets.shape[1] == 3 and len(self.offsets) > 0
-        if not proper or min(inputs, kernels, growth, fold) < 1 or depth < 0 or padding not in ("same", "valid"):
+        numbers = min(inputs, kernels, growth, fold) >= 1 and depth >= 0
+        if not (proper and numbers and padding in get_args(Padding)):
             raise LowdoseError(
                 "offsets, inputs, kernels, growth, depth, padding, fold",
                 found=(self.offsets.shape, inputs, kernels, growth, depth, padding, fold),
@@ -112,7 +113,11 @@ class UNet3d(nn.Module):
     def logits(self, volumes: torch.Tensor) -> torch.Tensor:
         """The same before the sigmoid, any real numbers."""
         sizes = volumes.shape[2:]
-        if volumes.ndim != 5 or volumes.shape[1] != self.inputs or not all(self.output_size(n) for n in sizes):
+        if (
+            volumes.ndim != 5
+            or volumes.shape[1] != self.inputs
+            or not all(self.output_size(n) for n in sizes)
+        ):
             fits = f"{2 * self.context} + a multiple of {self.grid}" if self.context else "at least 1"
             raise LowdoseError(
                 "volumes",
@@ -142,13 +147,13 @@ def _lost(depth: int) -> int:
 
     On the way up so much is cut that the output is a multiple of what was halved: such outputs can be tiled.
     """
-    given = left = 2 ** (depth + 3)
+    given = left = 8 << depth
     for _ in range(depth):
         given = 2 * given + 4
     left -= 4
     for halved in range(1, depth + 1):
         left = 2 * left - 4
-        left -= left % 2**halved
+        left -= left % (1 << halved)
     return (given - left) // 2
 
 

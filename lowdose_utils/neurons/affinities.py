@@ -142,8 +142,7 @@ def balance_weights(affinity: Mask, known: Mask) -> npt.NDArray[np.float32]:
     for channel, (ones, there) in enumerate(zip(affinity, known, strict=True)):
         number = np.count_nonzero(there)
         if number:
-            share = np.count_nonzero(ones & there) / number
-            share = float(np.clip(share, LEAST_SHARE, 1 - LEAST_SHARE))
+            share = min(max(np.count_nonzero(ones & there) / number, LEAST_SHARE), 1 - LEAST_SHARE)
             weights[channel] = np.where(ones, 0.5 / share, 0.5 / (1 - share)) * there
     return weights
 

@@ -102,6 +102,8 @@ def agglomerate(
             way_out="quantile 50 is that of the published segmentation.",
         )
     pieces = pieces.astype(np.uint64)
+    if not pieces.any():  # nothing to join
+        return Agglomeration(pieces, wanted, (np.zeros(1, np.uint64),) * len(wanted))
     numbers, first = np.unique(pieces, return_index=True)
     lookups = []
     with _quiet():

@@ -14,6 +14,7 @@ from skimage.measure import label
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.neurons.agglomerate import agglomerate
+from lowdose_utils.neurons.segment import Settings
 from lowdose_utils.neurons.supervoxels import filled, supervoxels
 
 Pairs = npt.NDArray[np.uint64]
@@ -56,11 +57,9 @@ def segment_blocks(
     fragments: Sliced,
     segments: Sliced,
     *,
-    threshold: float,
+    settings: Settings,
     block: int = 128,
     context: int = 32,
-    scoring: str = "quantile 50",
-    **how: Any,
 ) -> int:
     """Supervoxels, agglomeration and the final labels of a volume of any size.
 
@@ -78,14 +77,9 @@ def segment_blocks(
         Gets the supervoxels.
     segments : array-like of uint64, shape (z, y, x)
         Gets the cells, numbered from 1, membranes given to the nearest one.
-    threshold : float
-        Of the agglomeration.
+    settings : Settings
     block, context : int
         Edge of a core and width of what is read around it, in voxels.
-    scoring : str
-        As for `agglomerate`.
-    **how
-        As for `supervoxels`.
 
     Returns
     -------
@@ -107,17 +101,21 @@ def segment_blocks(
         )
     last = 0
     for core, around, inner in blocks(shape, block, context):
-        found = supervoxels(affinities[:3, *around], **how)[inner]
+        parts = supervoxels(affinities[:3, *around], threshold=settings.membrane, distance=settings.distance)[
+            inner
+        ]
         # What the cut has parted is numbered apart: agglomeration joins it again.
-        apart = label(found.astype(np.int64), background=0, connectivity=1).astype(np.uint64)
+        apart = label(parts.astype(np.int64), background=0, connectivity=1).astype(np.uint64)
         fragments[core] = np.where(apart > 0, apart + np.uint64(last), 0)
         last += int(apart.max())
     joined: list[Pairs] = []
     for _, around, inner in blocks(shape, block, context):
         pieces = np.asarray(fragments[around])
         if pieces.any():
-            lookup = agglomerate(affinities[:3, *around], pieces, [threshold], scoring=scoring).lookups[0]
-            joined.append(_joined(pieces, pieces[inner], lookup))
+            found = agglomerate(
+                affinities[:3, *around], pieces, [settings.threshold], scoring=settings.scoring
+            )
+            joined.append(_joined(pieces, pieces[inner], found.lookups[0]))
     cells = _chains(joined, last)
     for core, around, inner in blocks(shape, block, context):
         segments[core] = cells[filled(np.asarray(fragments[around]))[inner]]
@@ -141,4 +139,5 @@ def _chains(joined: list[Pairs], last: int) -> Pairs:
     links = sparse.coo_array((np.ones(len(pairs), bool), pairs.T), shape=(last + 1, last + 1))
     _, group = connected_components(links, directed=False)
     # Nothing is joined to 0, so its group has only itself, and is the first.
-    return group.astype(np.uint64)
+    cells: Pairs = group.astype(np.uint64)
+    return cells

@@ -45,15 +45,31 @@ def feature(raw: npt.ArrayLike, sigma: float, kind: Kind) -> Floats:
             way_out='Take 1.0 and "grey".',
         )
     if kind == "grey":
-        return ndimage.gaussian_filter(volume, sigma) if sigma else volume
-    hessian = np.empty((*volume.shape, 3, 3), np.float32)
-    for i in range(3):
-        for j in range(i, 3):
-            orders = [(axis == i) + (axis == j) for axis in range(3)]
-            hessian[..., i, j] = hessian[..., j, i] = ndimage.gaussian_filter(volume, sigma, order=orders)
-    values = np.linalg.eigvalsh(hessian)
-    strongest: Floats = np.where(values[..., 2] > -values[..., 0], values[..., 2], values[..., 0])
-    return strongest
+        smooth: Floats = ndimage.gaussian_filter(volume, sigma) if sigma else volume
+        return smooth
+    second = {
+        (i, j): ndimage.gaussian_filter(volume, sigma, order=[(axis == i) + (axis == j) for axis in range(3)])
+        for i in range(3)
+        for j in range(i, 3)
+    }
+    return _strongest(second)
+
+
+def _strongest(second: dict[tuple[int, int], Floats]) -> Floats:
+    """The eigenvalue largest in size of symmetric 3 x 3 matrices, by the cosine formula (Smith, Commun. ACM
+    4, 168, 1961): NumPy's solver for each voxel by itself takes ten times as long."""
+    mean = (second[0, 0] + second[1, 1] + second[2, 2]) / 3
+    a, b, c = (second[i, i] - mean for i in range(3))
+    d, e, f = second[0, 1], second[0, 2], second[1, 2]
+    spread = np.sqrt((a * a + b * b + c * c + 2 * (d * d + e * e + f * f)) / 6)
+    safe = np.where(spread > 0, spread, np.float32(1))
+    a, b, c, d, e, f = (np.divide(one, safe, dtype=np.float32) for one in (a, b, c, d, e, f))
+    half = (a * (b * c - f * f) - d * (d * c - f * e) + e * (d * f - b * e)) / 2
+    angle = np.arccos(np.clip(half, -1, 1)) / 3
+    largest = mean + 2 * spread * np.cos(angle)
+    least = mean + 2 * spread * np.cos(angle + 2 * np.pi / 3)
+    found: Floats = np.where(largest > -least, largest, least).astype(np.float32)
+    return found
 
 
 def tissue_mask(raw: npt.ArrayLike, *, sigma: float = 3.0, rim: int = 2) -> npt.NDArray[np.bool_]:
@@ -130,7 +146,7 @@ class IntensityAffinities:
         return cls(sigma, kind, levels, bool(within.mean() > between.mean()))
 
     def __call__(self, raw: npt.ArrayLike, tissue: npt.NDArray[np.bool_] | None = None) -> Floats:
-        """Affinities (3, z, y, x) to the next voxels along z, y and x; 0 outside the tissue, if it is given."""
+        """Affinities (3, z, y, x) to the next voxels; 0 outside the tissue, if it is given."""
         values = feature(raw, self.sigma, self.kind)
         ranks = np.linspace(0, 1, len(self.levels))
         inside = np.interp(values, self.levels, ranks if self.bright else 1 - ranks).astype(np.float32)
@@ -140,6 +156,5 @@ class IntensityAffinities:
         for axis in range(3):
             first, last = ([slice(None)] * 3 for _ in range(2))
             first[axis], last[axis] = slice(None, -1), slice(1, None)
-            here = (axis, *last)
-            found[here] = np.minimum(found[here], inside[tuple(first)])
+            found[axis][*last] = np.minimum(inside[*last], inside[*first])
         return found

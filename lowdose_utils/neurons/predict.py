@@ -19,7 +19,7 @@ def predict(
     network: UNet3d,
     raw: npt.ArrayLike,
     *,
-    block: int = 96,
+    block: int = 192,
     offsets: int = 3,
     device: str | torch.device = "auto",
 ) -> npt.NDArray[np.float32]:
@@ -36,7 +36,8 @@ def predict(
     raw : array, shape (z, y, x) or (channel, z, y, x)
         As in training; anything that can be sliced, so that a file will do.
     block : int
-        Edge of a block in voxels without the halo, rounded down to the network's grid.
+        Edge of a block in voxels without the halo, rounded down to the network's grid. What a block's halo
+        costs is lost: take as large ones as memory holds.
     offsets : int
         How many of the network's offsets to keep, the first ones: three are what agglomeration takes.
     device : str or device
@@ -53,13 +54,14 @@ def predict(
     """
     shape = np.shape(raw)[-3:]
     step = block // network.grid * network.grid
-    given = (network.inputs, *shape)
-    proper = len(shape) == 3 and np.shape(raw) in (given, given[given[0] == 1 :])
-    if not proper or not all(shape) or step < 1 or not 1 <= offsets <= len(network.offsets):
+    wanted = [(network.inputs, *shape)] + [shape] * (network.inputs == 1)
+    fits = len(shape) == 3 and all(shape) and np.shape(raw) in wanted
+    if not fits or step < 1 or not 1 <= offsets <= len(network.offsets):
         raise LowdoseError(
             "raw, block, offsets",
             found=(np.shape(raw), block, offsets),
-            expected=f"{network.inputs} channels of (z, y, x), at least {network.grid}, and 1 to {len(network.offsets)}",
+            expected=f"{network.inputs} channels of (z, y, x), at least {network.grid}, and 1 to "
+            f"{len(network.offsets)}",
             way_out="Leave block and offsets at their defaults.",
         )
     place = resolve_device(device)

@@ -70,7 +70,7 @@ def score(segments: npt.ArrayLike, truth: npt.ArrayLike, *, threshold: float = n
         If shapes differ or the truth is 0 everywhere.
     """
     found, true = np.asarray(segments), check_labels(truth)
-    numbers, found = np.unique(found, return_inverse=True)
+    _, found = np.unique(found, return_inverse=True)
     table = _table(found.reshape(np.shape(segments)), true)
     return _of_table(table, threshold)
 

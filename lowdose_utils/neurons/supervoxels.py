@@ -79,7 +79,8 @@ def supervoxels(
     if smooth:
         away = ndimage.gaussian_filter(away, smooth) * inside
     seeds, _ = ndimage.label((ndimage.maximum_filter(away, distance) == away) & inside, np.ones((3, 3, 3)))
-    return watershed(-away, seeds, mask=inside).astype(np.uint64)
+    found_pieces: npt.NDArray[np.uint64] = watershed(-away, seeds, mask=inside).astype(np.uint64)
+    return found_pieces
 
 
 def filled(fragments: npt.NDArray[np.integer], reach: float = 4.0) -> npt.NDArray[np.uint64]:

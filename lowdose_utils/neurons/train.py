@@ -55,7 +55,8 @@ class Grey(NamedTuple):
     def __call__(self, volume: npt.ArrayLike) -> npt.NDArray[np.float32]:
         """The volume on that scale."""
         scaled = (np.asarray(volume, np.float32) - self.mean) / self.deviation
-        return np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
+        clipped: npt.NDArray[np.float32] = np.clip(scaled, -LIMIT, LIMIT).astype(np.float32)
+        return clipped
 
 
 def channels(raw: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -115,7 +116,7 @@ class Pieces:
             self.volumes.append((grey, grow_boundary(named, grow)))
 
     def __call__(self, rng: np.random.Generator) -> Batch:
-        """A batch: input (piece, channel, z, y, x), and affinities and their weights (piece, 2 offset, z, y, x)."""
+        """Input (piece, channel, z, y, x), and affinities, then their weights (piece, 2 offset, z, y, x)."""
         inputs, targets = [], []
         sizes = np.array([labels.size for _, labels in self.volumes], float)
         for _ in range(self.batch):

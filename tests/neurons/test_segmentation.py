@@ -8,13 +8,16 @@ import waterz
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from scipy import ndimage
 from skimage.metrics import adapted_rand_error, variation_of_information
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.neurons.agglomerate import SCORINGS, agglomerate
 from lowdose_utils.neurons.blocks import blocks, segment_blocks
 from lowdose_utils.neurons.intensity import IntensityAffinities, feature, tissue_mask
+from lowdose_utils.neurons.pictures import colours, like_truth, painted
 from lowdose_utils.neurons.scores import best, score, score_all, scored_truth
+from lowdose_utils.neurons.segment import Settings, choose, segment
 from lowdose_utils.neurons.supervoxels import filled, supervoxels
 
 from .tissues import blurred, ideal, membranes, voronoi
@@ -151,7 +154,8 @@ def test_stitched_blocks_are_the_whole(scoring, tmp_path):
     found[:] = ideal(labels)
     pieces = np.lib.format.open_memmap(tmp_path / "f.npy", "w+", np.uint64, labels.shape)
     cells = np.lib.format.open_memmap(tmp_path / "s.npy", "w+", np.uint64, labels.shape)
-    number = segment_blocks(found, pieces, cells, threshold=0.5, block=20, context=10, scoring=scoring)
+    settings = Settings(scoring=scoring)
+    number = segment_blocks(found, pieces, cells, settings=settings, block=20, context=10)
     assert number == len(np.unique(cells)) - (0 in cells) == labels.max()
     assert score(cells, scored_truth(labels)).voi < 1e-6
 
@@ -160,8 +164,9 @@ def test_stitched_blocks_of_noisy_affinities_are_nearly_the_whole():
     labels = voronoi(56, 25)
     found = blurred(labels, 0.3)
     pieces, cells = np.zeros((2, *labels.shape), np.uint64)
-    segment_blocks(found, pieces, cells, threshold=0.6, block=24, context=12, scoring="mean")
-    whole = filled(agglomerate(found, supervoxels(found), [0.6], scoring="mean").segments(0.6))
+    settings = Settings(0.5, 5, "mean", 0.6)
+    segment_blocks(found, pieces, cells, settings=settings, block=24, context=12)
+    whole = segment(found, settings).segments(0.6)
     truth = scored_truth(labels)
     assert score(cells, truth).voi == pytest.approx(score(whole, truth).voi, abs=0.1)
 
@@ -211,9 +216,58 @@ def test_tissue_is_what_is_bright_less_a_rim():
         (lambda: score(np.zeros((2, 2, 2), int), np.ones((2, 2, 3), int)), "truth"),
         (lambda: feature(np.zeros((3, 3, 3)), 0.0, "sheet"), "sigma"),
         (lambda: IntensityAffinities.fit(np.zeros((9, 9, 9)), np.ones((9, 9, 9), int), 1.0), "labels"),
-        (lambda: segment_blocks(*np.zeros((3, 4, 4, 4)), threshold=0.5), "fragments"),
+        (lambda: segment_blocks(*np.zeros((3, 4, 4, 4)), settings=Settings()), "fragments"),
     ],
 )
 def test_bad_input_is_refused(call, says):
     with pytest.raises(LowdoseError, match=says):
         call()
+
+
+def test_sheets_are_the_strongest_eigenvalue():
+    raw = np.random.default_rng(0).standard_normal((9, 10, 11)).astype(np.float32)
+    hessian = np.zeros((*raw.shape, 3, 3))
+    for i in range(3):
+        for j in range(3):
+            order = np.bincount([i, j], minlength=3)
+            hessian[..., i, j] = ndimage.gaussian_filter(raw.astype(float), 1.3, order=order)
+    values = np.linalg.eigvalsh(hessian)
+    strongest = np.take_along_axis(values, abs(values).argmax(-1)[..., None], -1)[..., 0]
+    np.testing.assert_allclose(feature(raw, 1.3, "sheet"), strongest, atol=2e-6)
+    with np.errstate(all="raise", under="ignore"):
+        assert not feature(np.zeros((5, 5, 5)), 1.0, "sheet").any()
+        assert np.isfinite(feature(np.full((5, 5, 5), -4.0) + 1e-15 * raw[:5, :5, :5], 1.0, "sheet")).all()
+
+
+def test_settings_are_those_that_do_best():
+    labels = voronoi(40, 14)
+    found = blurred(labels, 0.5)
+    truth = scored_truth(labels)
+    settings, reached = choose(found, truth, membranes=(0.3, 0.5), thresholds=THRESHOLDS)
+    for membrane in (0.3, 0.5):
+        for scoring in ("mean", "quantile 50"):
+            tried = segment(found, Settings(membrane, 5, scoring), THRESHOLDS)
+            assert best(score_all(tried, truth)).voi >= reached.voi - 1e-9
+    again = segment(found, settings)
+    assert score(again.segments(settings.threshold), truth).voi == pytest.approx(reached.voi)
+
+
+def test_nothing_inside_is_no_error():
+    nothing = np.zeros((3, 6, 6, 6), np.float32)
+    truth = np.ones((6, 6, 6), int)
+    settings, reached = choose(nothing, truth)
+    assert not segment(nothing, settings).segments(settings.threshold).any()
+    assert reached.voi == 0  # one cell, one piece
+
+
+def test_colours_show_splits_and_merges():
+    truth = np.zeros((1, 2, 6), int)
+    truth[0, :, :3], truth[0, :, 3:] = 1, 2
+    split, merged = np.full_like(truth, 9), np.full_like(truth, 9)
+    split[0, :, 2:4], split[0, :, 4:] = 4, 5
+    found = like_truth(split, truth)[0, 0].tolist()
+    assert found[:2] == [1, 1] and found[4:] == [2, 2] and found[2] > 2
+    assert set(np.unique(like_truth(merged, truth))) <= {1, 2}
+    assert np.unique(colours(30), axis=0).shape == (31, 3)
+    picture = painted(truth[0], np.arange(12.0).reshape(2, 6))
+    assert picture.shape == (2, 6, 3) and picture.min() >= 0 and picture.max() <= 1

@@ -11,8 +11,10 @@ from lowdose_utils.networks import seeded
 from lowdose_utils.networks.unet3d import UNet3d
 from lowdose_utils.neurons.affinities import affinities, grow_boundary, neighbours
 from lowdose_utils.neurons.augment import Augmentation, draw, intensity
+from lowdose_utils.neurons.inputs import Inputs
 from lowdose_utils.neurons.predict import predict
 from lowdose_utils.neurons.train import Grey, Pieces, balanced_entropy, balanced_mse
+from lowdose_utils.neurons.validate import Watch, balanced_error
 from lowdose_utils.training import train
 
 from .tissues import membranes, voronoi
@@ -140,3 +142,46 @@ def test_pieces_that_do_not_fit_are_refused():
             Pieces(network, [(labels, labels)], size=size)
     with pytest.raises(LowdoseError, match="shape"):
         Pieces(small(), [(labels[1:], labels)], size=8)
+
+
+def test_channels_are_sheets_on_a_fixed_scale():
+    labels = voronoi(24, 5)
+    raw = membranes(labels) * 100 + 400
+    inputs = Inputs.of(raw, (1.0, 2.0))
+    given = inputs(raw)
+    assert given.shape == (3, *raw.shape) and given.dtype == np.float32
+    assert given[1:].std((1, 2, 3)) == pytest.approx(1, rel=1e-3)
+    part = inputs(raw[4:20])
+    np.testing.assert_allclose(part[1, 6:-6], given[1, 10:14], atol=1e-4)
+
+
+def test_watching_keeps_each_state_and_the_best_wins():
+    labels = voronoi(32, 10)
+    raw = Grey.of(membranes(labels))(membranes(labels))
+    network = seeded(lambda: small(fold=2, kernels=16), 0)
+    watch = Watch(raw[:16], labels[4:12], margin=4, device="cpu")
+    done = train(
+        network,
+        Pieces(network, [(raw, labels)], size=16),
+        steps=30,
+        loss=balanced_mse,
+        learning_rate=5e-3,
+        validate=watch,
+        validate_every=10,
+        device="cpu",
+        progress=False,
+    )
+    assert [step for step, _ in done.validation] == [10, 20, 30]
+    assert [value for _, value in done.validation] == [one.error for one in watch.kept]
+    least = min(watch.kept, key=lambda one: one.error)
+    assert all(torch.equal(tensor, least.weights[name]) for name, tensor in network.state_dict().items())
+    assert watch(network) == pytest.approx(least.error)
+    assert watch.kept[0].seconds < watch.kept[-1].seconds
+
+
+def test_balanced_error_by_hand():
+    labels = np.ones((2, 2, 2), int)
+    perfect, _ = affinities(labels, neighbours(1))
+    assert balanced_error(perfect.astype(np.float32), labels, neighbours(1, 3)) == 0
+    half = np.full(perfect.shape, 0.5, np.float32)
+    assert balanced_error(half, labels, neighbours(1)) == pytest.approx(0.25)
