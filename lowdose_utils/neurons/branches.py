@@ -132,6 +132,31 @@ def group(features: npt.ArrayLike, *, most: int = 8, method: str = "ward") -> Gr
     return Groups(tried[best].astype(np.int64), best, silhouettes, tree)
 
 
+def most_of(segments: npt.ArrayLike, truth: npt.ArrayLike) -> dict[int, int]:
+    """For each segment the neuron of which it holds most voxels; segments that hold none are left out.
+
+    Parameters
+    ----------
+    segments, truth : integer arrays of one shape
+        0 is none.
+
+    Raises
+    ------
+    LowdoseError
+        If shapes differ.
+    """
+    found, known = np.asarray(segments), np.asarray(truth)
+    if found.shape != known.shape:
+        raise LowdoseError(
+            "segments, truth", found=(found.shape, known.shape), expected="one shape", way_out="Cut alike."
+        )
+    both = (found > 0) & (known > 0)
+    pairs, counts = np.unique(np.stack([found[both], known[both]]), axis=1, return_counts=True)
+    # The last entry of a number wins: the one with most voxels, and of equal ones the neuron of lowest number.
+    order = np.lexsort((-pairs[1].astype(np.int64), counts))
+    return {int(segment): int(neuron) for segment, neuron in pairs[:, order].T}
+
+
 def _links(line: Line) -> list[list[int]]:
     links: list[list[int]] = [[] for _ in line.nodes]
     for k, parent in enumerate(line.parents):

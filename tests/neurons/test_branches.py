@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import adjusted_rand_score
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.neurons.branches import branch_features, group
+from lowdose_utils.neurons.branches import branch_features, group, most_of
 from lowdose_utils.neurons.skeletons import Skeleton
 from lowdose_utils.phantoms import neurites
 
@@ -127,6 +127,15 @@ def test_the_phantom_s_types_differ_by_their_true_lines():
     tissue = neurites.tissue(96, 96, nuclei=0, labelled=0, calibres_um=(0.5, 2.0), rng=3)
     found = group([branch_features(n) for n in tissue.neurons])
     assert adjusted_rand_score([n.kind for n in tissue.neurons], found.labels) > 0.8
+
+
+def test_a_segment_is_called_by_what_it_holds_most_of():
+    segments = np.array([1, 1, 1, 1, 2, 2, 2, 3, 3, 0])
+    truth = np.array([7, 7, 5, 0, 5, 7, 7, 0, 0, 5])
+    assert most_of(segments, truth) == {1: 7, 2: 7}
+    assert most_of([4, 4], [9, 8]) == {4: 8}
+    with pytest.raises(LowdoseError, match="segments, truth"):
+        most_of(np.zeros(3, int), np.zeros(4, int))
 
 
 def test_nonsense_is_refused():
