@@ -152,7 +152,7 @@ def most_of(segments: npt.ArrayLike, truth: npt.ArrayLike) -> dict[int, int]:
         )
     both = (found > 0) & (known > 0)
     pairs, counts = np.unique(np.stack([found[both], known[both]]), axis=1, return_counts=True)
-    # The last entry of a number wins: the one with most voxels, and of equal ones the neuron of lowest number.
+    # The last entry of a number wins: that with most voxels, and of equal ones the neuron of lowest number.
     order = np.lexsort((-pairs[1].astype(np.int64), counts))
     return {int(segment): int(neuron) for segment, neuron in pairs[:, order].T}
 
