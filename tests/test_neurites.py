@@ -146,8 +146,8 @@ def test_weeding_out_loses_nothing():
     whole = Territory(tissue.neurons, bodies)
     grids = [(np.arange(40) - 19.5) * 0.12] * 3
     labels, wall = whole.fill(*grids, tissue.surface, 0.1)
-    rng = np.random.default_rng(0)
-    for place in rng.integers(4, 36, (200, 3)):
+    rng, near = np.random.default_rng(0), 0
+    for place in rng.integers(4, 36, (400, 3)):
         point = (place - 19.5) * 0.12
         if tissue.surface(point) > 0:
             continue
@@ -157,11 +157,20 @@ def test_weeding_out_loses_nothing():
         )
         away = np.linalg.norm(point - whole.tails - along[:, None] * (ends - whole.tails), axis=1)
         value = whole.speeds * (away - whole.radii)
-        first = whole.owners[value.argmin()]
-        second = value[whole.owners != first].min()
-        assert labels[tuple(place)] == first
-        if np.isfinite(wall[tuple(place)]):
-            assert wall[tuple(place)] >= (second - value.min()) / (2 * whole.speeds.max()) - 1e-5
+        first = value.argmin()
+        others = np.where(whole.owners == whole.owners[first], np.inf, value)
+        second = others.argmin()
+        assert labels[tuple(place)] == whole.owners[first]
+        ways = point - whole.tails - along[:, None] * whole.ways
+        slopes = whole.speeds[:, None] * ways / np.linalg.norm(ways, axis=1)[:, None]
+        steep = np.linalg.norm(slopes[second] - slopes[first])
+        distance = (others[second] - value[first]) / max(steep, 0.05)
+        if distance < 0.1:
+            near += 1
+            assert wall[tuple(place)] == pytest.approx(distance, abs=2e-3)
+        else:
+            assert wall[tuple(place)] > 0.095
+    assert near > 20
 
 
 def test_slabs_are_parts_of_the_whole(tissue, drawn):
