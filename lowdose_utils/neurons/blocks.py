@@ -11,13 +11,15 @@ import numpy.typing as npt
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from skimage.measure import label
+from skimage.segmentation import relabel_sequential
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.neurons.agglomerate import agglomerate
 from lowdose_utils.neurons.segment import Settings
 from lowdose_utils.neurons.supervoxels import filled, supervoxels
 
-Pairs = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[np.uint64]
+Contacts = tuple[Numbers, npt.NDArray[np.int64], npt.NDArray[np.bool_]]
 Slices = tuple[slice, ...]
 
 
@@ -64,10 +66,10 @@ def segment_blocks(
     """Supervoxels, agglomeration and the final labels of a volume of any size.
 
     First every block gets its supervoxels, made with its surroundings and cut to its core, numbered on from
-    the last block's. Then every block agglomerates with its surroundings, and says which of its supervoxels
-    it has joined; what any two blocks have joined in a chain is one cell (Funke et al., IEEE TPAMI 41, 1669,
-    2019). The published segmentation has blocks of 128 with 32 around for the first, 512 with 64 for the
-    second.
+    the last block's. Then every block agglomerates with its surroundings, and says which supervoxels that
+    touch in its core it has joined; where blocks disagree, those that see more of the boundary decide. What
+    is joined in a chain is one cell (after Funke et al., IEEE TPAMI 41, 1669, 2019). The published
+    segmentation has blocks of 128 with 32 around for the first, 512 with 64 for the second.
 
     Parameters
     ----------
@@ -92,52 +94,64 @@ def segment_blocks(
         If shapes differ, or a block is smaller than 8 voxels.
     """
     shape = tuple(affinities.shape[1:])
-    if tuple(fragments.shape) != shape or tuple(segments.shape) != shape or block < 8 or context < 0:
+    if tuple(fragments.shape) != shape or tuple(segments.shape) != shape or block < 8 or context < 1:
         raise LowdoseError(
             "affinities, fragments, segments, block, context",
             found=(tuple(affinities.shape), tuple(fragments.shape), tuple(segments.shape), block, context),
-            expected="(3, z, y, x), twice (z, y, x), at least 8 and 0",
+            expected="(3, z, y, x), twice (z, y, x), at least 8 and 1",
             way_out="Make fragments and segments with np.lib.format.open_memmap, uint64.",
         )
     last = 0
     for core, around, inner in blocks(shape, block, context):
-        parts = supervoxels(affinities[:3, *around], threshold=settings.membrane, distance=settings.distance)[
-            inner
-        ]
-        # What the cut has parted is numbered apart: agglomeration joins it again.
-        apart = label(parts.astype(np.int64), background=0, connectivity=1).astype(np.uint64)
+        bare = supervoxels(affinities[:3, *around], threshold=settings.membrane, distance=settings.distance)
+        closed = filled(bare, settings.closing)[inner]
+        # What the cut has parted is numbered apart: agglomeration joins it again. But not the mere skin of
+        # a piece of another block.
+        apart = label(closed.astype(np.int64), background=0, connectivity=1)
+        real = np.unique(apart[bare[inner] > 0])
+        apart = relabel_sequential(np.where(np.isin(apart, real), apart, 0))[0].astype(np.uint64)
         fragments[core] = np.where(apart > 0, apart + np.uint64(last), 0)
         last += int(apart.max())
-    joined: list[Pairs] = []
+    seen: list[Contacts] = []
     for _, around, inner in blocks(shape, block, context):
         pieces = np.asarray(fragments[around])
         if pieces.any():
             found = agglomerate(
                 affinities[:3, *around], pieces, [settings.threshold], scoring=settings.scoring
             )
-            joined.append(_joined(pieces, pieces[inner], found.lookups[0]))
-    cells = _chains(joined, last)
+            seen.append(_contacts(pieces, inner, found.lookups[0]))
+    cells = _chains(seen, last)
     for core, around, inner in blocks(shape, block, context):
         segments[core] = cells[filled(np.asarray(fragments[around]))[inner]]
     return int(cells.max())
 
 
-def _joined(pieces: Pairs, inner: Pairs, lookup: Pairs) -> Pairs:
-    """Pairs of supervoxels in one segment, of segments that the core has a part in, shape (pair, 2)."""
-    there = np.unique(pieces)
-    there = there[there > 0]
-    seen = np.unique(lookup[inner])
-    there = there[np.isin(lookup[there], seen[seen > 0])]
-    there = there[np.argsort(lookup[there], kind="stable")]
-    same = lookup[there[1:]] == lookup[there[:-1]]
-    return np.stack([there[:-1][same], there[1:][same]], axis=1)
+def _contacts(pieces: Numbers, inner: Slices, lookup: Numbers) -> Contacts:
+    """Pairs of supervoxels that touch in the core, on how many voxels' faces, and whether they were joined.
+
+    A face between two voxels counts in the core that holds the second of them.
+    """
+    pairs = []
+    for axis in range(3):
+        first = inner[axis].start
+        part = slice(first if first else 1, inner[axis].stop)
+        before = slice(part.start - 1, part.stop - 1)
+        here, there = (pieces[*inner[:axis], one, *inner[axis + 1 :]] for one in (part, before))
+        touch = (here != there) & (here > 0) & (there > 0)
+        pairs.append(np.stack([np.minimum(here, there)[touch], np.maximum(here, there)[touch]], axis=1))
+    found, faces = np.unique(np.concatenate(pairs), axis=0, return_counts=True)
+    return found, faces, lookup[found[:, 0]] == lookup[found[:, 1]]
 
 
-def _chains(joined: list[Pairs], last: int) -> Pairs:
-    """The cell of each supervoxel, numbered from 1; that of 0 is 0."""
-    pairs = np.concatenate([np.empty((0, 2), np.uint64), *joined]).astype(np.int64)
-    links = sparse.coo_array((np.ones(len(pairs), bool), pairs.T), shape=(last + 1, last + 1))
-    _, group = connected_components(links, directed=False)
-    # Nothing is joined to 0, so its group has only itself, and is the first.
-    cells: Pairs = group.astype(np.uint64)
+def _chains(seen: list[Contacts], last: int) -> Numbers:
+    """The cell of each supervoxel, numbered from 1; that of 0 is 0.
+
+    Where blocks disagree about a pair, those that see more of its boundary decide.
+    """
+    pairs = np.concatenate([np.empty((0, 2), np.uint64), *(one[0] for one in seen)]).astype(np.int64)
+    votes = np.concatenate([np.empty(0), *(np.where(one[2], one[1], -one[1]) for one in seen)])
+    balance = sparse.coo_array((votes, pairs.T), shape=(last + 1, last + 1)).tocsr()
+    # Nothing touches 0, so its group has only itself, and is the first.
+    _, group = connected_components(balance > 0, directed=False)
+    cells: Numbers = group.astype(np.uint64)
     return cells

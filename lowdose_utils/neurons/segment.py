@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import product
 from typing import NamedTuple
 
+import numpy as np
 import numpy.typing as npt
 
 from lowdose_utils.neurons.agglomerate import Agglomeration, agglomerate
@@ -28,18 +29,26 @@ class Settings(NamedTuple):
         Of the agglomeration (`agglomerate`).
     threshold : float
         Up to which pairs are joined.
+    closing : float
+        Voxels by which supervoxels grow into membranes before that: pieces of a thin neurite that a few
+        unsure voxels part have to touch to be joined.
     """
 
     membrane: float = 0.5
     distance: int = 5
-    scoring: str = "quantile 50"
+    scoring: str = "quantile 75"
     threshold: float = 0.5
+    closing: float = 1.5
+
+    def supervoxels(self, affinities: npt.ArrayLike) -> npt.NDArray[np.uint64]:
+        """What agglomeration begins with."""
+        return filled(supervoxels(affinities, threshold=self.membrane, distance=self.distance), self.closing)
 
 
 def segment(
     affinities: npt.ArrayLike, settings: Settings, thresholds: Sequence[float] | None = None
 ) -> Agglomeration:
-    """Supervoxels and their agglomeration, membranes then given to the nearest cell.
+    """Supervoxels and their agglomeration; what is left of membranes is then given to the nearest cell.
 
     Parameters
     ----------
@@ -53,7 +62,7 @@ def segment(
     Agglomeration
         Its `segments` are the volume at one of the thresholds.
     """
-    pieces = supervoxels(affinities, threshold=settings.membrane, distance=settings.distance)
+    pieces = settings.supervoxels(affinities)
     wanted = (settings.threshold,) if thresholds is None else thresholds
     joined = agglomerate(affinities, pieces, wanted, scoring=settings.scoring)
     return joined._replace(fragments=filled(pieces))
@@ -65,7 +74,7 @@ def choose(
     *,
     membranes: Sequence[float] = (0.3, 0.4, 0.5, 0.6),
     distances: Sequence[int] = (5,),
-    scorings: Sequence[str] = ("mean", "quantile 50"),
+    scorings: Sequence[str] = ("mean", "quantile 50", "quantile 75"),
     thresholds: Sequence[float] = THRESHOLDS,
 ) -> tuple[Settings, Score]:
     """The settings with the least variation of information on a validation slab, and that score.
@@ -80,7 +89,7 @@ def choose(
     """
     tried: list[tuple[float, Settings, Score]] = []
     for membrane, distance in product(membranes, distances):
-        pieces = supervoxels(affinities, threshold=membrane, distance=distance)
+        pieces = Settings(membrane, distance).supervoxels(affinities)
         if not pieces.any():
             continue
         whole = filled(pieces)
