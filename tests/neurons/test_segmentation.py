@@ -31,7 +31,7 @@ def test_ideal_affinities_give_the_cells():
     assert len(np.unique(pieces)) > labels.max()
     found = agglomerate(ideal(labels), pieces, THRESHOLDS)
     whole = filled(found.segments(0.5))
-    assert score(whole, scored_truth(labels)).voi < 0.01
+    assert score(whole, scored_truth(labels)).voi < 0.02
     # Every supervoxel is inside one cell.
     assert all(len(np.unique(labels[pieces == n])) == 1 for n in np.unique(pieces)[1:])
 
@@ -158,7 +158,7 @@ def test_stitched_blocks_are_the_whole(scoring, tmp_path):
     number = segment_blocks(found, pieces, cells, settings=settings, block=20, context=10)
     assert number == len(np.unique(cells)) - (0 in cells)
     assert np.count_nonzero(np.bincount(cells.ravel().astype(int))[1:] > 200) == labels.max()  # slivers
-    assert score(cells, scored_truth(labels)).voi < 0.01
+    assert score(cells, scored_truth(labels)).voi < 0.02
 
 
 def test_stitched_blocks_of_noisy_affinities_are_nearly_the_whole():
