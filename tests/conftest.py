@@ -27,12 +27,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Side by side (`make test`) a file's tests stay together, and so do all that need the built book."""
-    for item in items:
-        in_book = "built_book" in getattr(item, "fixturenames", ()) or item.path.name == "test_book.py"
-        item.add_marker(pytest.mark.xdist_group("book" if in_book else item.path.name))
+    in_book = "built_book" in getattr(item, "fixturenames", ()) or item.path.name == "test_book.py"
+    item.add_marker(pytest.mark.xdist_group("book" if in_book else item.path.name))
 
 
 def data_folder() -> Path | None:
