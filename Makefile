@@ -18,7 +18,7 @@ book: .venv/.done
 	  || { tail -n 8 _build/logs/snakemake.log >&2; exit 1; }; echo "book: _build/html/index.html"
 
 test: .venv/.done
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m pytest -n 2 --dist loadgroup
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m pytest -n 2 --dist loadfile
 
 notebooks: .venv/.done
 	@$(PY) -m lowdose_utils notebooks

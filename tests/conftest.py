@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -25,12 +26,6 @@ BROWSER_FLAGS = [
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Side by side (`make test`) a file's tests stay together, and so do all that need the built book."""
-    in_book = "built_book" in getattr(item, "fixturenames", ()) or item.path.name == "test_book.py"
-    item.add_marker(pytest.mark.xdist_group("book" if in_book else item.path.name))
 
 
 def data_folder() -> Path | None:
@@ -111,8 +106,22 @@ def book_environment() -> dict[str, str]:
 
 @pytest.fixture(scope="session")
 def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the book, built at the preset `smoke`; gives its folder. The html is under `_build/html`."""
-    root = copy_of_the_book(tmp_path_factory.mktemp("built"))
+    """A copy of the book, built at the preset `smoke`; gives its folder. The html is under `_build/html`.
+
+    Processes that test side by side share it: who comes first builds, the others wait.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "built.lock"):
+        return built_in(folder / "built")
+
+
+def built_in(folder: Path) -> Path:
+    """The book that is built there, or is built now."""
+    if (folder / "done").exists():
+        return folder / "a book"
+    root = copy_of_the_book(folder)
     done = subprocess.run(
         snakemake(root),
         cwd=root,
@@ -123,4 +132,5 @@ def built_book(tmp_path_factory: pytest.TempPathFactory) -> Path:
         timeout=1200,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    (folder / "done").touch()
     return root
