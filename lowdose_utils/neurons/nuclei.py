@@ -4,6 +4,7 @@ score."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -214,10 +215,11 @@ def score_nuclei(found: npt.ArrayLike, truth: npt.ArrayLike, *, overlap: float =
             expected="one shape, and a share from 0.5, below 1",
             way_out="Give label volumes of one field of view.",
         )
-    numbers, true = np.unique(known, return_inverse=True)
-    objects, one = np.unique(ours, return_inverse=True)
+    asked = (ours > 0) | (known > 0)
+    numbers, true = np.unique(np.append(known[asked], 0), return_inverse=True)
+    objects, one = np.unique(np.append(ours[asked], 0), return_inverse=True)
     shape = (len(numbers), len(objects))
-    table = np.bincount(true.ravel() * shape[1] + one.ravel(), minlength=shape[0] * shape[1]).reshape(shape)
+    table = np.bincount(true * shape[1] + one, minlength=shape[0] * shape[1]).reshape(shape)
     union = table.sum(1)[:, None] + table.sum(0)[None] - table
     match = (table > overlap * union) & (numbers > 0)[:, None] & (objects > 0)[None]
     return NucleusScore(int((numbers > 0).sum()), int((objects > 0).sum()), int(match.sum()))
@@ -228,7 +230,7 @@ def choose_settings(
     truth: npt.ArrayLike,
     voxel_um: float,
     *,
-    thresholds: Sequence[float] = (0.5, 0.6, 0.7, 0.8, 0.9),
+    thresholds: Sequence[float] = (0.5, 0.65, 0.8, 0.9),
     openings_um: Sequence[float] = (0.24, 0.48),
     smallest_um3: Sequence[float] = (0.5, 2.0),
 ) -> tuple[Settings, NucleusScore]:
@@ -239,13 +241,14 @@ def choose_settings(
     LowdoseError
         As `nuclei_of` and `score_nuclei`.
     """
-    tried = [
-        Settings(threshold, opening, smallest)
-        for opening in openings_um
-        for smallest in smallest_um3
-        for threshold in thresholds
-    ]
-    scores = [score_nuclei(nuclei_of(probability, voxel_um, one), truth) for one in tried]
+    tried, scores = [], []
+    for opening, threshold in product(openings_um, thresholds):
+        found = nuclei_of(probability, voxel_um, Settings(threshold, opening, 0.0))
+        volumes = np.bincount(found.ravel()) * voxel_um**3
+        for smallest in smallest_um3:
+            kept = np.where(volumes[found] >= smallest, found, 0)
+            tried.append(Settings(threshold, opening, smallest))
+            scores.append(score_nuclei(kept, truth))
     most = max(score.f1 for score in scores)
     best = [k for k, score in enumerate(scores) if score.f1 == most]
     middle = best[len(best) // 2]
