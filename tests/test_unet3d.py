@@ -8,6 +8,7 @@ import torch
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.networks import seeded
+from lowdose_utils.networks.convolution3d import Convolution
 from lowdose_utils.networks.unet3d import UNet3d
 from lowdose_utils.neurons.affinities import neighbours
 from lowdose_utils.training import count_parameters
@@ -94,3 +95,33 @@ def test_bad_numbers_are_refused():
         UNet3d([1, 2, 3])
     with pytest.raises(LowdoseError, match="92"):
         on_meta()(torch.empty(1, 1, 90, 132, 132, device="meta"))
+
+
+@pytest.mark.parametrize(("channels", "wanted", "size"), [(1, 16, 9), (16, 16, 12), (5, 3, 7), (64, 64, 5)])
+def test_convolution_is_torch_s_own(channels, wanted, size):
+    """Values and gradients, whichever code computes them; double precision takes torch's way."""
+    own = seeded(lambda: Convolution(channels, wanted, 3, padding=1), 0)
+    maps = torch.randn(2, channels, size, size, size, requires_grad=True)
+    found = own(maps)
+    exact = torch.nn.functional.conv3d(maps.double(), own.weight.double(), own.bias.double(), padding=1)
+    torch.testing.assert_close(found.double(), exact, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(own.double()(maps.double()), exact)
+    own.float()
+    weights = torch.randn_like(found)
+    ours = torch.autograd.grad((own(maps) * weights).sum(), [maps, own.weight, own.bias])
+    theirs = torch.autograd.grad(
+        (torch.nn.functional.conv3d(maps, own.weight, own.bias, padding=1) * weights).sum(),
+        [maps, own.weight, own.bias],
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=1e-3)
+    own(maps.detach()).sum().backward()  # the first layer's input needs no gradient
+    assert own.weight.grad is not None
+
+
+@pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason="torch is built without oneDNN")
+def test_convolution_takes_the_fast_way():
+    own = Convolution(16, 16, 3, padding=1)
+    with torch.profiler.profile() as seen:
+        own(torch.zeros(1, 16, 8, 8, 8, requires_grad=True)).sum().backward()
+    assert not any("slow" in event.key for event in seen.key_averages())

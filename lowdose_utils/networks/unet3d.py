@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional
 
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.networks.convolution3d import Convolution
 
 Padding = Literal["same", "valid"]
 
@@ -42,6 +43,8 @@ class UNet3d(nn.Module):
         Cells of so many voxels along each axis become channels before the first convolution and voxels again
         after the last one (Shi et al., CVPR 2016): few voxels with many maps keep a CPU busier than many
         voxels with few. 1 does without.
+    slope : float
+        Of the ReLU below 0. A little of it keeps a network that learns fast from dying.
 
     Attributes
     ----------
@@ -68,7 +71,7 @@ class UNet3d(nn.Module):
         depth: int = 3,
         padding: Padding = "valid",
         fold: int = 1,
-        normalised: bool = False,
+        slope: float = 0.0,
     ) -> None:
         super().__init__()
         self.offsets = np.asarray(offsets, np.int64)
@@ -86,14 +89,14 @@ class UNet3d(nn.Module):
         maps = [kernels * growth**scale for scale in range(depth + 1)]
         pad = int(padding == "same")
         self.down = nn.ModuleList(
-            _two_convolutions(given, wanted, pad, normalised)
+            _two_convolutions(given, wanted, pad, slope)
             for given, wanted in zip([inputs * fold**3, *maps[:-1]], maps, strict=True)
         )
         self.up = nn.ModuleList(
-            _two_convolutions(maps[scale + 1] + maps[scale], maps[scale], pad, normalised)
+            _two_convolutions(maps[scale + 1] + maps[scale], maps[scale], pad, slope)
             for scale in reversed(range(depth))
         )
-        self.last = nn.Conv3d(kernels, len(self.offsets) * fold**3, 1)
+        self.last = Convolution(kernels, len(self.offsets) * fold**3, 1)
         self.context = 0 if pad else fold * _lost(depth)
         spans = (_seen(place, place, 0, depth) for place in range(2**depth))
         ways = [max(place - low, high - place) for place, (low, high) in enumerate(spans)]
@@ -165,13 +168,10 @@ def _seen(low: int, high: int, scale: int, depth: int) -> tuple[int, int]:
     return min(low - 4, 2 * coarse[0] - 2), max(high + 4, 2 * coarse[1] + 3)
 
 
-def _two_convolutions(given: int, wanted: int, padding: int, normalised: bool) -> nn.Sequential:
+def _two_convolutions(given: int, wanted: int, padding: int, slope: float) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (given, wanted):
-        layers.append(nn.Conv3d(channels, wanted, 3, padding=padding, bias=not normalised))
-        if normalised:
-            layers.append(nn.BatchNorm3d(wanted))
-        layers.append(nn.ReLU(inplace=True))
+        layers += [Convolution(channels, wanted, 3, padding=padding), nn.LeakyReLU(slope, inplace=True)]
     return nn.Sequential(*layers)
 
 
