@@ -252,7 +252,8 @@ def test_trees_are_what_their_kind_says(tissue):
             assert children.max() <= 2
     for neuron in tissue.neurons:
         assert (tissue.surface(neuron.nodes) < 0).all()
-        assert neuron.lengths()[1:].max() < 4 * STEP
+        assert neuron.lengths()[1:].max() < 6 * STEP
+        assert np.median(neuron.lengths()[1:]) == pytest.approx(STEP, rel=0.2)
 
 
 def test_crossing_lines_yield():

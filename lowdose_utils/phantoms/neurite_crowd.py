@@ -18,6 +18,7 @@ GAP, OWN = 0.05, 0.4  # um left between two neurites, and between branches of on
 THIN = 0.1  # um: thinner lines keep others away as if they had this radius
 ROUNDS, RENEW = 48, 6  # steps of yielding, and after how many neighbours are looked for again
 SLACK = 0.3  # um: who is nearer than this to touching counts as a neighbour
+EVEN = 0.08  # share of the way to the mean of its neighbours that a node goes in one step
 STRIDE = 0.15  # um, greatest shift of a node in one step
 DEPTH = 0.1  # um of tissue between a line and the surface, at least
 
@@ -90,7 +91,7 @@ def yielding(
         length = np.linalg.norm(shift, axis=1)
         shift *= np.minimum(1, STRIDE / np.maximum(length, 1e-9))[:, None]
         between = np.asarray(links @ (nodes + shift)) / np.maximum(degree, 1)[:, None] - nodes - shift
-        shift += 0.25 * between * (degree > 1)[:, None]
+        shift += EVEN * between * (degree > 1)[:, None]
         shift[fixed] = 0
         nodes = _kept_inside(nodes + shift, surface)
     return [
