@@ -43,8 +43,6 @@ class UNet3d(nn.Module):
         Cells of so many voxels along each axis become channels before the first convolution and voxels again
         after the last one (Shi et al., CVPR 2016): few voxels with many maps keep a CPU busier than many
         voxels with few. 1 does without.
-    slope : float
-        Of the ReLU below 0. A little of it keeps a network that learns fast from dying.
 
     Attributes
     ----------
@@ -71,7 +69,6 @@ class UNet3d(nn.Module):
         depth: int = 3,
         padding: Padding = "valid",
         fold: int = 1,
-        slope: float = 0.0,
     ) -> None:
         super().__init__()
         self.offsets = np.asarray(offsets, np.int64)
@@ -89,11 +86,11 @@ class UNet3d(nn.Module):
         maps = [kernels * growth**scale for scale in range(depth + 1)]
         pad = int(padding == "same")
         self.down = nn.ModuleList(
-            _two_convolutions(given, wanted, pad, slope)
+            _two_convolutions(given, wanted, pad)
             for given, wanted in zip([inputs * fold**3, *maps[:-1]], maps, strict=True)
         )
         self.up = nn.ModuleList(
-            _two_convolutions(maps[scale + 1] + maps[scale], maps[scale], pad, slope)
+            _two_convolutions(maps[scale + 1] + maps[scale], maps[scale], pad)
             for scale in reversed(range(depth))
         )
         self.last = Convolution(kernels, len(self.offsets) * fold**3, 1)
@@ -168,10 +165,10 @@ def _seen(low: int, high: int, scale: int, depth: int) -> tuple[int, int]:
     return min(low - 4, 2 * coarse[0] - 2), max(high + 4, 2 * coarse[1] + 3)
 
 
-def _two_convolutions(given: int, wanted: int, padding: int, slope: float) -> nn.Sequential:
+def _two_convolutions(given: int, wanted: int, padding: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for channels in (given, wanted):
-        layers += [Convolution(channels, wanted, 3, padding=padding), nn.LeakyReLU(slope, inplace=True)]
+        layers += [Convolution(channels, wanted, 3, padding=padding), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
 
 
