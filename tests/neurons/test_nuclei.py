@@ -119,6 +119,17 @@ def test_settings_are_chosen_by_score():
     assert settings.threshold > 0.75 and score.f1 == 1
 
 
+def test_of_settings_that_find_the_same_the_most_alike_is_chosen():
+    """A ball that is surest in its middle is found at every threshold, at the highest only its core."""
+    away = np.linalg.norm(np.stack(np.indices((32, 32, 32)), axis=-1) - 15.5, axis=-1)
+    truth = (away < 10).astype(int)
+    probability = np.clip(1.0 - 0.05 * away, 0, 1)  # 0.5 where the ball ends
+    settings, score = choose_settings(
+        probability, truth, 0.12, thresholds=(0.5, 0.55, 0.58, 0.59), openings_um=(0.12,)
+    )
+    assert score.f1 == 1 and settings.threshold == 0.5
+
+
 def test_nonsense_is_refused(sample):
     with pytest.raises(LowdoseError, match="labelled, others"):
         draw_strokes(np.zeros((4, 4, 4)), np.zeros((4, 4, 4)), np.ones((4, 4, 4)), rng=0)
