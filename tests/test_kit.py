@@ -97,8 +97,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "tiny")
     with Loopback() as server:
-        # torch needs a library that the lock does not name, as its builds for a GPU do.
-        served = [wheel("torch", "2.13.0+cpu", "gpu_library"), wheel("gpu_library", "7.1")]
+        # torch needs a library that the lock does not name, as its builds for a GPU do; that one an extra's.
+        served = [wheel("torch", "2.13.0+cpu", "gpu_library[fast]>=7"), wheel("deeper", "0.1")]
+        served += [wheel("gpu_library", "7.1", 'deeper; extra == "fast"', 'absent; extra == "slow"')]
         served += [wheel("first_part", "1.0"), wheel("second_part", "1.0"), wheel("second_part", "1.1")]
         for name in {file.partition("-")[0] for file, _ in served}:
             links = [
@@ -137,7 +138,7 @@ def test_a_kit_holds_the_locks_wheels_what_torch_needs_and_the_data_and_installs
     tiny.server.serve("/f/scan.bin", body(SCAN))
     packed = tiny.pack()
     assert packed.complete and not packed.missing
-    expected = ["first_part-1.0", "gpu_library-7.1", "second_part-1.0", "torch-2.13.0+cpu"]
+    expected = ["deeper-0.1", "first_part-1.0", "gpu_library-7.1", "second_part-1.0", "torch-2.13.0+cpu"]
     assert tiny.wheels() == [f"{name}-py3-none-any.whl" for name in expected]
     assert len((tiny.kit / "README.txt").read_text().splitlines()) == 3
     shutil.rmtree(tmp_path / "tiny book")  # the kit alone must do

@@ -103,7 +103,8 @@ def main() -> int:
     try:
         install(kit, manifest, target)
     except (subprocess.CalledProcessError, OSError) as error:
-        print(f"install: {error}\nRun it again to go on.", file=sys.stderr)
+        why = "pip failed, see above" if isinstance(error, subprocess.CalledProcessError) else str(error)
+        print(f"install: {why}. Run it again to go on.", file=sys.stderr)
         return 1
     print(f"install: done. Now: cd {target} && source .venv/bin/activate && lowdose --help")
     return 0

@@ -43,8 +43,6 @@ class Packed:
         Where it lies.
     commit : str
         The commit of the book in it.
-    requirements : str
-        Hash of what asked for the wheels: the lock and the build of torch.
     files : dict
         SHA-256 of each file, by its path in the kit.
     missing : dict
@@ -55,7 +53,6 @@ class Packed:
 
     folder: Path
     commit: str = ""
-    requirements: str = ""
     files: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     complete: bool = False
@@ -74,7 +71,7 @@ class Packed:
             for name, digest in read["files"].items()
             if (folder / name).is_file() and install.sha256(folder / name) == digest
         }
-        return cls(folder, read["commit"], read["requirements"], kept)
+        return cls(folder, read["commit"], kept)
 
     def save(self) -> None:
         """Write the manifest."""
@@ -82,7 +79,6 @@ class Packed:
             "complete": self.complete,
             "commit": self.commit,
             "for": install.this_machine(),
-            "requirements": self.requirements,
             "archive": self.archive,
             "files": dict(sorted(self.files.items())),
             "missing": self.missing,
@@ -149,7 +145,7 @@ def pack(
     kit.save()
     for half in folder.glob(".part-*"):  # of a call that was killed
         shutil.rmtree(half)
-    kit.requirements = wheels.gather(kit, root / "requirements.lock", torch)
+    wheels.gather(kit, root / "requirements.lock", torch)
     archive = folder / kit.archive
     if kit.archive not in kit.files:
         for old in folder.glob("lowdose-book-*.tar.gz"):

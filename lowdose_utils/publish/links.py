@@ -34,7 +34,7 @@ def check_links(root: Path) -> list[str]:
         env={**os.environ, "PYTHONWARNINGS": "ignore", "LC_ALL": "C.UTF-8"},
         check=False,
     )
-    report = aside / "_build" / "linkcheck" / "output.json"
+    report = aside / "_build" / "html" / "output.json"
     if not report.exists():  # jupyter-book's exit status says no more than that some link is broken
         raise LowdoseError(
             "link check",
