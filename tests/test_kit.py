@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -83,8 +84,12 @@ class Tiny:
         return {path.rpartition("/")[2]: n for path, n in self.server.hits.items() if path.startswith("/f/")}
 
     def install(self, target: Path, *before: str) -> subprocess.CompletedProcess[str]:
-        command = [*before, "sh", str(self.kit / "install.sh"), str(target)]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
+        return install_from(self.kit, target, *before)
+
+
+def install_from(kit: Path, target: Path, *before: str) -> subprocess.CompletedProcess[str]:
+    command = [*before, "sh", str(kit / "install.sh"), str(target)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -97,9 +102,9 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
     git(root, "add", ".")
     git(root, "commit", "-q", "-m", "tiny")
     with Loopback() as server:
-        # torch needs a library that the lock does not name, as its builds for a GPU do; that one an extra's.
-        served = [wheel("torch", "2.13.0+cpu", "gpu_library[fast]>=7"), wheel("deeper", "0.1")]
-        served += [wheel("gpu_library", "7.1", 'deeper; extra == "fast"', 'absent; extra == "slow"')]
+        # torch needs a library that the lock does not name, as its builds for a GPU do.
+        served = [wheel("torch", "2.13.0+cpu", "gpu_library>=7")]
+        served += [wheel("gpu_library", "7.1", 'absent; extra == "slow"')]
         served += [wheel("first_part", "1.0"), wheel("second_part", "1.0"), wheel("second_part", "1.1")]
         for name in {file.partition("-")[0] for file, _ in served}:
             links = [
@@ -111,10 +116,11 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
                 f"/simple/{name.replace('_', '-')}/",
                 body("\n".join(links).encode(), Content_Type="text/html"),
             )
+        monkeypatch.setenv("PYTHON", sys.executable)
         monkeypatch.setenv("PIP_CONFIG_FILE", "/dev/null")
         monkeypatch.setenv("PIP_INDEX_URL", server.serve("/simple", status(200)))
         monkeypatch.setenv("PIP_NO_CACHE_DIR", "1")
-        for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"):
+        for name in ("PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL", "PYTHONDONTWRITEBYTECODE"):
             monkeypatch.delenv(name, raising=False)
         registry = tmp_path / "registry"
         registry.mkdir()
@@ -128,62 +134,6 @@ def tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tiny]:
         patience = data.Patience(attempts=1)
         store = data.Store(data.Registry.load(registry), tmp_path / "cache", patience)
         yield Tiny(root, tmp_path / "a kit", server, store)
-
-
-def test_a_kit_holds_the_locks_wheels_what_torch_needs_and_the_data_and_installs_without_a_network(
-    tiny: Tiny, tmp_path: Path
-) -> None:
-    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this system allows no network namespace: unshare -rn fails")
-    tiny.server.serve("/f/scan.bin", body(SCAN))
-    packed = tiny.pack()
-    assert packed.complete and not packed.missing
-    expected = ["deeper-0.1", "first_part-1.0", "gpu_library-7.1", "second_part-1.0", "torch-2.13.0+cpu"]
-    assert tiny.wheels() == [f"{name}-py3-none-any.whl" for name in expected]
-    assert len((tiny.kit / "README.txt").read_text().splitlines()) == 3
-    shutil.rmtree(tmp_path / "tiny book")  # the kit alone must do
-    target = tmp_path / "in class"
-    done = tiny.install(target, "unshare", "-rn")
-    assert done.returncode == 0, done.stdout + done.stderr
-    python = target / ".venv" / "bin" / "python"
-    asked = "import in_the_book, gpu_library, os; print(os.environ['LOWDOSE_DATA_DIR'])"
-    environment = {"PATH": "/usr/bin:/bin"}
-    said = subprocess.run([python, "-c", asked], capture_output=True, text=True, env=environment, check=True)
-    assert (Path(said.stdout.strip()) / "scan" / "scan.bin").read_bytes() == SCAN
-    assert (target / "_build" / "notebooks" / "00_tiny.ipynb").exists()
-    assert (target / ".venv" / ".done").stat().st_mtime >= (target / "requirements.lock").stat().st_mtime
-    again = tiny.install(target)
-    assert again.returncode == 1
-    assert "has an installed book" in again.stderr
-
-
-def test_packing_goes_on_where_it_was_and_downloads_nothing_twice(
-    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wheels, "PIECE", 1)
-    (tiny.store.folder / "scan").mkdir(parents=True)
-    (tiny.store.folder / "scan" / "scan.bin").write_bytes(SCAN)  # at hand: copied, not downloaded
-    page = "/simple/second-part/"
-    whole = tiny.server._answers[page]
-    tiny.server.serve(page, status(404))
-    with pytest.raises(LowdoseError, match=r"second.part==1.0"):
-        tiny.pack()
-    refused = tiny.install(tiny.kit.parent / "too early")
-    assert refused.returncode != 0
-    tiny.server.serve(page, *whole)
-    assert tiny.pack().complete
-    assert set(tiny.downloads().values()) == {1}
-    assert "scan.bin" not in tiny.downloads()
-    (tiny.kit / "wheels" / "first_part-1.0-py3-none-any.whl").write_bytes(b"half of it")
-    packed = tiny.pack()
-    assert tiny.downloads() == {**dict.fromkeys(tiny.downloads(), 1), "first_part-1.0-py3-none-any.whl": 2}
-    assert install.problems(tiny.kit, json.loads((tiny.kit / "manifest.json").read_text())) == []
-    lock = tiny.root / "requirements.lock"
-    lock.write_text(lock.read_text().replace("second.part==1.0", "second.part==1.1"))
-    git(tiny.root, "commit", "-q", "-a", "-m", "another version")
-    assert tiny.pack().commit != packed.commit
-    assert [name for name in tiny.wheels() if "second" in name] == ["second_part-1.1-py3-none-any.whl"]
-    assert len(list(tiny.kit.glob("*.tar.gz"))) == 1
 
 
 def flip_a_bit(kit: Path) -> None:
@@ -203,23 +153,80 @@ def make_it_another_machines(kit: Path) -> None:
     (kit / "manifest.json").write_text(json.dumps(manifest))
 
 
-def test_a_kit_that_is_damaged_or_for_another_machine_is_refused_before_anything_is_installed(
+DAMAGES: list[tuple[Callable[[Path], None], str]] = [
+    (flip_a_bit, "first_part-1.0-py3-none-any.whl is not the file"),
+    (lose_a_file, "tar.gz is missing"),
+    (make_it_another_machines, "riscv128"),
+]
+
+
+def test_a_kit_holds_the_locks_wheels_what_torch_needs_and_the_data_and_installs_without_a_network(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    packed = tiny.pack(with_data=True)
-    assert "404" in packed.missing["scan/scan.bin"]
+    tiny.server.serve("/f/scan.bin", body(SCAN))
+    packed = tiny.pack()
+    assert packed.complete and not packed.missing
+    expected = ["first_part-1.0", "gpu_library-7.1", "second_part-1.0", "torch-2.13.0+cpu"]
+    assert tiny.wheels() == [f"{name}-py3-none-any.whl" for name in expected]
+    assert len((tiny.kit / "README.txt").read_text().splitlines()) == 3
+    shutil.rmtree(tmp_path / "tiny book")  # the kit alone must do
+    for damage, said in DAMAGES:
+        damaged, never = tmp_path / damage.__name__, tmp_path / "never"
+        shutil.copytree(tiny.kit, damaged)
+        damage(damaged)
+        refused = install_from(damaged, never)
+        assert refused.returncode == 1
+        assert said in refused.stderr
+        assert not never.exists()
+    if subprocess.run(["unshare", "-rn", "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this system allows no network namespace: unshare -rn fails")
+    target = tmp_path / "in class"
+    done = tiny.install(target, "unshare", "-rn")
+    assert done.returncode == 0, done.stdout + done.stderr
+    python = target / ".venv" / "bin" / "python"
+    asked = "import in_the_book, gpu_library, os; print(os.environ['LOWDOSE_DATA_DIR'])"
+    environment = {"PATH": "/usr/bin:/bin"}
+    shown = subprocess.run([python, "-c", asked], capture_output=True, text=True, env=environment, check=True)
+    assert (Path(shown.stdout.strip()) / "scan" / "scan.bin").read_bytes() == SCAN
+    assert (target / "_build" / "notebooks" / "00_tiny.ipynb").exists()
+    assert (target / ".venv" / ".done").stat().st_mtime >= (target / "requirements.lock").stat().st_mtime
+    again = tiny.install(target)
+    assert again.returncode == 1
+    assert "has an installed book" in again.stderr
+
+
+def test_packing_goes_on_where_it_was_and_downloads_nothing_twice(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wheels, "PIECE", 1)
+    lock = tiny.root / "requirements.lock"
+    lock.write_text("first_part==1.0\nsecond.part==1.0\n")
+    git(tiny.root, "commit", "-q", "-a", "-m", "a lock without torch")
+    page = "/simple/second-part/"
+    whole = tiny.server._answers[page]
+    tiny.server.serve(page, status(404))
+    with pytest.raises(LowdoseError, match=r"second.part==1.0"):
+        tiny.pack()
+    refused = tiny.install(tiny.kit.parent / "too early")
+    assert refused.returncode != 0
+    tiny.server.serve(page, *whole)
+    lacking = tiny.pack()
+    assert lacking.complete
+    assert "404" in lacking.missing["scan/scan.bin"]
     assert "but 1 files" in (tiny.kit / "README.txt").read_text()
-    cases: list[tuple[Callable[[Path], None], str]] = [
-        (flip_a_bit, "first_part-1.0-py3-none-any.whl is not the file"),
-        (lose_a_file, "tar.gz is missing"),
-        (make_it_another_machines, "riscv128"),
-    ]
-    for damage, said in cases:
-        damage(tiny.kit)
-        done = tiny.install(tmp_path / "never")
-        assert done.returncode == 1
-        assert said in done.stderr
-        assert not (tmp_path / "never").exists()
+    assert set(tiny.downloads().values()) == {1}
+    (tiny.store.folder / "scan").mkdir(parents=True)
+    (tiny.store.folder / "scan" / "scan.bin").write_bytes(SCAN)  # at hand: copied, not downloaded
+    (tiny.kit / "wheels" / "first_part-1.0-py3-none-any.whl").write_bytes(b"half of it")
+    packed = tiny.pack()
+    assert not packed.missing
+    assert tiny.downloads() == {**dict.fromkeys(tiny.downloads(), 1), "first_part-1.0-py3-none-any.whl": 2}
+    assert install.problems(tiny.kit, json.loads((tiny.kit / "manifest.json").read_text())) == []
+    lock.write_text(lock.read_text().replace("second.part==1.0", "second.part==1.1"))
+    git(tiny.root, "commit", "-q", "-a", "-m", "another version")
+    assert tiny.pack().commit != packed.commit
+    assert [name for name in tiny.wheels() if "second" in name] == ["second_part-1.1-py3-none-any.whl"]
+    assert len(list(tiny.kit.glob("*.tar.gz"))) == 1
 
 
 def test_what_is_no_clean_checkout_or_no_kit_is_refused(tiny: Tiny, tmp_path: Path) -> None:
