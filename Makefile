@@ -1,4 +1,4 @@
-# make book [PRESET=smoke|quick|long|paper] [JOBS=n] · make test · make notebooks · make bench · make clean
+# make book [PRESET=smoke|quick|long|paper] [JOBS=n] · make test · make notebooks · make links · make bench · make clean
 PRESET ?= quick
 JOBS ?= all
 PY := .venv/bin/python
@@ -10,7 +10,7 @@ SYSTEM_PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 pytho
 export LC_ALL := C.UTF-8
 export PYTHONUTF8 := 1
 
-.PHONY: book test notebooks bench clean lock
+.PHONY: book test notebooks links bench clean lock
 book: .venv/.done
 	@mkdir -p _build/logs
 	@$(PY) -m snakemake --cores $(JOBS) --config preset=$(PRESET) --quiet host progress rules reason \
@@ -22,6 +22,10 @@ test: .venv/.done
 
 notebooks: .venv/.done
 	@$(PY) -m lowdose_utils notebooks
+
+# Whether the links of the last built book lead somewhere; needs the network, and `make book` before.
+links: .venv/.done
+	@$(PY) -m lowdose_utils links
 
 bench: .venv/.done
 	@$(PY) -m benchmarks

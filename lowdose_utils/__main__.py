@@ -40,6 +40,13 @@ def _parser() -> argparse.ArgumentParser:
     pages = commands.add_parser("pages", help="write ledger, data page and colophon (make book does this)")
     pages.add_argument("--preset", default="quick")
     commands.add_parser("html", help="build the book from the pages (make book does this)")
+    commands.add_parser("links", help="ask whether the links of the built book lead somewhere")
+    kit = commands.add_parser("kit", help="pack all that the book needs on a machine without a network")
+    kit.add_argument("folder", type=Path)
+    kit.add_argument("--no-data", action="store_true", help="leave the registered data out")
+    kit.add_argument("--torch", metavar="REQUIREMENT", help="another build of torch than requirements.lock's")
+    published = commands.add_parser("published", help="write what goes on the branch `published`")
+    published.add_argument("folder", type=Path)
     record = commands.add_parser("record", help="keep a run's record in the repository")
     record.add_argument("section")
     record.add_argument("--preset", default="quick")
@@ -99,6 +106,8 @@ def _run(options: argparse.Namespace) -> int:
     elif options.command == "notebooks":
         for path in notebook.write_sources(root, options.folder):
             print(path)
+    elif options.command == "kit":
+        return _kit(options, root)
     else:
         from lowdose_utils import publish
 
@@ -106,9 +115,30 @@ def _run(options: argparse.Namespace) -> int:
             publish.write_pages(root, options.preset)
         elif options.command == "html":
             print(f"book: {_shown(publish.build_html(root), root)}")
+        elif options.command == "links":
+            broken = publish.check_links(root)
+            print("\n".join(broken) or "links: every one answers")
+            return int(bool(broken))
+        elif options.command == "published":
+            for path in publish.write_published(root, options.folder):
+                print(path)
         else:
             print(_shown(publish.keep_record(root, options.section, options.preset), root))
     return 0
+
+
+def _kit(options: argparse.Namespace, root: Path) -> int:
+    from lowdose_utils.kit import pack
+
+    packed = pack(root, options.folder, with_data=not options.no_data, torch=options.torch)
+    print(f"kit: {len(packed.files)} files in {packed.folder}; there: sh install.sh FOLDER")
+    lacking: dict[str, list[str]] = {}
+    for name, why in packed.missing.items():
+        lacking.setdefault(why, []).append(name)
+    for why, names in lacking.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"kit: not in it: {names[0]}{more}: {why}", file=sys.stderr)
+    return int(bool(packed.missing))
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -19,12 +19,13 @@ def _begin(handler: BaseHTTPRequestHandler, status: int, headers: dict[str, str]
     handler.end_headers()
 
 
-def body(content: bytes, *, delay: float = 0.0) -> Answer:
-    """Answer 200 with `content`, after `delay` seconds."""
+def body(content: bytes, *, delay: float = 0.0, **headers: str) -> Answer:
+    """Answer 200 with `content` and headers (underscores for hyphens), after `delay` seconds."""
+    named = {key.replace("_", "-"): value for key, value in headers.items()}
 
     def answer(handler: BaseHTTPRequestHandler, closing: threading.Event) -> None:
         closing.wait(delay)
-        _begin(handler, 200, {"Content-Length": str(len(content))})
+        _begin(handler, 200, {"Content-Length": str(len(content)), **named})
         handler.wfile.write(content)
 
     return answer

@@ -64,11 +64,11 @@ def test_the_conda_environment_names_all_that_the_package_needs() -> None:
         assert re.search(rf"- {re.escape(name)}[=<>\s]", text), f"environment.yml lacks {name}"
 
 
-def test_a_wheel_carries_every_package_and_the_registry() -> None:
+def test_a_wheel_carries_every_package_the_registry_and_the_claims() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"][
         "packages"
     ]
     found = {
         ".".join(init.parent.relative_to(ROOT).parts) for init in ROOT.glob("lowdose_utils/**/__init__.py")
     }
-    assert set(listed) == found | {"lowdose_utils._registry"}
+    assert set(listed) == found | {"lowdose_utils._registry", "book"}

@@ -1,7 +1,17 @@
 """From executed sections to the published book: ledger, data page, colophon, README table, html."""
 
+from lowdose_utils.publish.branch import write_published
 from lowdose_utils.publish.build import build_html, keep_record, write_pages
 from lowdose_utils.publish.claims import ledger_page
+from lowdose_utils.publish.links import check_links
 from lowdose_utils.publish.tables import sections_table
 
-__all__ = ["build_html", "keep_record", "ledger_page", "sections_table", "write_pages"]
+__all__ = [
+    "build_html",
+    "check_links",
+    "keep_record",
+    "ledger_page",
+    "sections_table",
+    "write_pages",
+    "write_published",
+]
