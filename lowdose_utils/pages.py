@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,7 +47,28 @@ def drop_thebe(app: Sphinx, page: str, template: str, context: dict[str, Any], d
         ]
 
 
+def as_written(app: Sphinx, kind: str, name: str, thing: object, options: object, lines: list[str]) -> None:
+    """Ready a docstring for Sphinx: a table as it stands in the source, bars and footnotes as plain text.
+
+    reStructuredText refuses a table with a cell wider than its column, and a wide table has no room on a
+    telephone, where a block of text scrolls. Footnotes of many docstrings on one page would share numbers.
+    """
+    done: list[str] = []
+    in_table = False
+    for line in lines:
+        border = re.fullmatch(r"=+( +=+)+", line)
+        if border and not in_table:
+            done += ["::", ""]
+        in_table = bool(line) and (in_table or border is not None)
+        plain = re.sub(r"(``.*?``)|\|", lambda bar: bar[1] or r"\|", line)
+        plain = re.sub(r"^\.\. \[(\d+)\]", r"\1.", re.sub(r"\[(\d+)\]_", r"[\1]", plain))
+        done.append(f"    {line}" if in_table else plain)
+    lines[:] = done
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Sphinx extension: late, so that what others add is there to be taken away."""
     app.connect("html-page-context", drop_thebe, priority=900)
+    if "sphinx.ext.autodoc" in app.extensions:
+        app.connect("autodoc-process-docstring", as_written, priority=100)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -12,6 +12,7 @@ from pathlib import Path
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
+from lowdose_utils.publish.api import api_pages
 from lowdose_utils.publish.claims import ledger_page
 from lowdose_utils.publish.runs import front_picture, records, tagged_picture
 from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, front_figure, write_readme
@@ -29,6 +30,8 @@ def write_pages(root: Path, preset: str) -> None:
     write_text(generated / "front.md", front_figure(records(root, preset)[section]))
     for name in sections(root):
         write_text(generated / f"frame_{name}.md", frame_page(root, name))
+    for file, text in api_pages(root).items():
+        write_text(generated / file, text)
     target = root / "book" / "sections"
     wanted = {
         f"{name}.ipynb": root / "_build" / "pages" / preset / f"{name}.ipynb" for name in sections(root)
@@ -53,7 +56,9 @@ def build_html(root: Path) -> Path:
     shutil.rmtree(aside, ignore_errors=True)
     tool = Path(sys.executable).with_name("jupyter-book")
     options = ["--config", "_config.yml", "--path-output", "_build/jb", "-W", "-n", "--keep-going"]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "LC_ALL": "C.UTF-8"}
+    # The reference pages show this checkout's docstrings, whichever copy is installed.
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore", "LC_ALL": "C.UTF-8"}
     done = subprocess.run(
         [str(tool), "build", "book", *options],
         cwd=root,

@@ -42,6 +42,7 @@ def has_its_presets_values(run: Mapping[str, Any], root: Path) -> bool:
 
 
 def run_label(run: Mapping[str, Any]) -> str:
+    """Preset, device, date and commit of a run, in a few words."""
     made = run["run"]
     return f"preset {run['parameters']['preset']}, {run['device']}, {made['date']}, commit {made['commit']}"
 
