@@ -1,7 +1,16 @@
-"""From executed sections to the published book: ledger, data page, colophon, README table, html."""
+"""From executed sections to the book and to class: ledger, data page, colophon, html, learner copies."""
 
 from lowdose_utils.publish.build import build_html, keep_record, write_pages
 from lowdose_utils.publish.claims import ledger_page
+from lowdose_utils.publish.learner import learner_notebook, write_learner
 from lowdose_utils.publish.tables import sections_table
 
-__all__ = ["build_html", "keep_record", "ledger_page", "sections_table", "write_pages"]
+__all__ = [
+    "build_html",
+    "keep_record",
+    "learner_notebook",
+    "ledger_page",
+    "sections_table",
+    "write_learner",
+    "write_pages",
+]
