@@ -74,6 +74,7 @@ rule pages:
         "book/generated/claims.md",
         "book/generated/data.md",
         "book/generated/colophon.md",
+        "book/generated/timing.md",
         "book/generated/front.md",
         "book/generated/front.png",
     params:

@@ -28,6 +28,10 @@ def _parser() -> argparse.ArgumentParser:
     sources = commands.add_parser("notebooks", help="write the sections as plain notebooks")
     sources.add_argument("--folder", type=Path, default=Path("_build/notebooks"))
 
+    learner = commands.add_parser("learner", help="write copies for a class, and the answers")
+    learner.add_argument("--preset", default="quick")
+    learner.add_argument("--folder", type=Path, default=Path("_build/learner"))
+
     held = commands.add_parser("data", help="list, fetch or verify the registered data")
     actions = held.add_subparsers(dest="action", required=True)
     actions.add_parser("list", help="what is registered, and what of it is here")
@@ -111,7 +115,10 @@ def _run(options: argparse.Namespace) -> int:
     else:
         from lowdose_utils import publish
 
-        if options.command == "pages":
+        if options.command == "learner":
+            for path in publish.write_learner(root, options.folder, options.preset):
+                print(path)
+        elif options.command == "pages":
             publish.write_pages(root, options.preset)
         elif options.command == "html":
             print(f"book: {_shown(publish.build_html(root), root)}")

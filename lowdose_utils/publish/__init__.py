@@ -1,9 +1,10 @@
-"""From executed sections to the published book: ledger, data page, colophon, README table, html."""
+"""From executed sections to the book and to class: ledger, data page, colophon, html, learner copies."""
 
 from lowdose_utils.publish.branch import write_published
 from lowdose_utils.publish.build import build_html, keep_record, write_pages
 from lowdose_utils.publish.claims import ledger_page
 from lowdose_utils.publish.links import check_links
+from lowdose_utils.publish.learner import learner_notebook, write_learner
 from lowdose_utils.publish.tables import sections_table
 
 __all__ = [
@@ -14,4 +15,10 @@ __all__ = [
     "sections_table",
     "write_pages",
     "write_published",
+    "keep_record",
+    "learner_notebook",
+    "ledger_page",
+    "sections_table",
+    "write_learner",
+    "write_pages",
 ]

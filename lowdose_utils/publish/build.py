@@ -15,7 +15,14 @@ from lowdose_utils.notebook import sections
 from lowdose_utils.publish.api import api_pages
 from lowdose_utils.publish.claims import ledger_page
 from lowdose_utils.publish.runs import front_picture, records, tagged_picture
-from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, front_figure, write_readme
+from lowdose_utils.publish.tables import (
+    colophon_page,
+    data_page,
+    frame_page,
+    front_figure,
+    timing_page,
+    write_readme,
+)
 
 
 def write_pages(root: Path, preset: str) -> None:
@@ -24,6 +31,7 @@ def write_pages(root: Path, preset: str) -> None:
     write_text(generated / "claims.md", ledger_page(root, preset))
     write_text(generated / "data.md", data_page())
     write_text(generated / "colophon.md", colophon_page(root, preset))
+    write_text(generated / "timing.md", timing_page(root))
     content, section = front_picture(root, preset)
     with atomic_path(generated / "front.png") as picture:
         picture.write_bytes(content)

@@ -13,6 +13,7 @@ from lowdose_utils.ledger import load_claims
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.runs import recorded_runs, records
 
+CLASS_SECONDS = 240  # a class waits that long while something is explained to it, and hardly longer
 README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of sections -->")
 
 
@@ -44,6 +45,30 @@ def frame_page(root: Path, section: str) -> str:
         f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for r in own for d in r["datasets"]
     ]
     return "\n".join([*lines, "", "**Data.** " + "; ".join(dict.fromkeys(used)) + "."]) + "\n"
+
+
+def timing_page(root: Path) -> str:
+    """Which sections run while a class waits: from runs recorded without a GPU, the quickest first."""
+    found: dict[str, dict[str, Any]] = {}
+    for run in recorded_runs(root):
+        if not run["run"]["peak_gpu_memory_mib"]:
+            found.setdefault(run["section"], {})[run["parameters"]["preset"]] = run
+    own = {section: runs for section, runs in found.items() if "quick" in runs}
+    lines = [
+        "| section | quick (s) | memory (MiB) | smoke (s) | recorded on | in class |",
+        "|" + " --- |" * 6,
+    ]
+    for section, runs in sorted(own.items(), key=lambda item: item[1]["quick"]["run"]["seconds"]):
+        made = runs["quick"]["run"]
+        smoke = runs["smoke"]["run"]["seconds"] if "smoke" in runs else "not recorded"
+        device = f"{runs['quick']['device']}, {made['threads']} threads"
+        use = "run it" if made["seconds"] <= CLASS_SECONDS else "show its page"
+        lines.append(
+            f"| [{section}](sections/{section}.ipynb) | {made['seconds']} | {made['peak_memory_mib']} "
+            f"| {smoke} | {device} | {use} |"
+        )
+    rule = f"A section is to be run in class if its recorded run at `quick` took at most {CLASS_SECONDS} s."
+    return "\n".join([*lines, "", rule]) + "\n"
 
 
 def data_page() -> str:
