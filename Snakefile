@@ -56,7 +56,8 @@ rule section:
         python=sys.executable,
     log:
         "_build/logs/{preset}/{name}.log",
-    threads: max(1, workflow.cores // len(SECTIONS))
+    # A function: on a cluster nobody says how many cores there are in all, and the profile sets the threads.
+    threads: lambda wildcards: max(1, workflow.cores // len(SECTIONS))
     shell:
         "export OMP_NUM_THREADS={threads}; "
         "{params.python:q} -m lowdose_utils run {wildcards.name:q} --preset {wildcards.preset:q} > {log:q} 2>&1 "

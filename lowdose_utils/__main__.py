@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,18 @@ def _parser() -> argparse.ArgumentParser:
         "-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="own parameter"
     )
     run.add_argument("--output", type=Path, help="where to write the executed notebook")
+
+    sweep = commands.add_parser("sweep", help="execute one section at many values, and compare")
+    sweep.add_argument("section", help="name of the section")
+    sweep.add_argument("--preset", default="quick", help="smoke, quick (default), long or paper")
+    sweep.add_argument(
+        "-p", dest="pairs", action="append", default=[], metavar="NAME=VALUE,...", help="values to combine"
+    )
+    sweep.add_argument("--jobs", type=int, help="runs at the same time (default: 1)")
+    sweep.add_argument("--profile", help="Snakemake's profile for a cluster, such as profiles/slurm")
+    sweep.add_argument("--dry-run", action="store_true", help="check everything, run nothing")
+    sweep.add_argument("--results", default="", metavar="NAME,...", help="results to draw")
+    sweep.add_argument("--name", help="of the folder for all that the runs leave")
 
     sources = commands.add_parser("notebooks", help="write the sections as plain notebooks")
     sources.add_argument("--folder", type=Path, default=Path("_build/notebooks"))
@@ -102,11 +115,15 @@ def _run(options: argparse.Namespace) -> int:
 
     root = notebook.find_root()
     if options.command == "run":
+        # Slurm ends a job that has used up its time with this signal; it is then treated as Ctrl-C is.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         overrides = _named_values(options.parameters)
         output = notebook.run(
             options.section, preset=options.preset, overrides=overrides, output=options.output, root=root
         )
         print(f"{options.section}: done, preset {options.preset}, {_shown(output, root)}")
+    elif options.command == "sweep":
+        return _sweep(options, root)
     elif options.command == "notebooks":
         for path in notebook.write_sources(root, options.folder):
             print(path)
@@ -146,6 +163,22 @@ def _kit(options: argparse.Namespace, root: Path) -> int:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         print(f"kit: not in it: {names[0]}{more}: {why}", file=sys.stderr)
     return int(bool(packed.missing))
+
+
+def _sweep(options: argparse.Namespace, root: Path) -> int:
+    from lowdose_utils.sweep import run_sweep
+
+    return run_sweep(
+        options.section,
+        options.pairs,
+        root=root,
+        preset=options.preset,
+        jobs=options.jobs,
+        profile=options.profile,
+        dry_run=options.dry_run,
+        results=[name for name in options.results.split(",") if name],
+        name=options.name,
+    )
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import hashlib
 import json
 import logging
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
-from lowdose_utils.parameters import check_parameters, defaults
+from lowdose_utils.parameters import check_parameters, defaults, format_value
 from lowdose_utils.record import read_record
 
 PRESETS = ("smoke", "quick", "long", "paper")
@@ -88,9 +91,13 @@ def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Pa
 
 
 @contextlib.contextmanager
-def _only_run(section: str, root: Path) -> Iterator[None]:
-    """Let one process at a time run a section; the lock goes when its holder dies, however it dies."""
-    path = root / "_build" / "locks" / section
+def _only_writer(section: str, output: Path, root: Path) -> Iterator[None]:
+    """Let one process at a time make an output; the lock goes when its holder dies, however it dies.
+
+    Runs of one section with different outputs do not wait for each other: a sweep lives on that.
+    """
+    name = f"{section}-{hashlib.sha256(str(output.resolve()).encode()).hexdigest()[:12]}"
+    path = root / "_build" / "locks" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w") as handle:
         try:
@@ -98,6 +105,11 @@ def _only_run(section: str, root: Path) -> Iterator[None]:
         except BlockingIOError:
             print(f"{section}: another run of it is under way; waiting for it to end", flush=True)
             fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            # Some file systems of clusters have no locks (Lustre without -o flock). A page is renamed whole
+            # into its place, so the worst of two runs there is work done twice.
+            if error.errno not in (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP):
+                raise
         yield
 
 
@@ -163,15 +175,22 @@ def run(
     Raises
     ------
     LowdoseError
-        On bad parameters before anything runs; after a failed cell, with the place of the partial notebook.
+        On bad parameters before anything runs; after a failed cell, with the place of the partial notebook:
+        ``_build/failed/SECTION.ipynb`` or, if `output` is given, ``NAME.failed.ipynb`` beside it.
     """
     root = root or find_root()
     overrides = dict(overrides or {})
     values = parameters(section, preset, overrides, root)
-    folder = Path("_build", "runs") if overrides else Path("_build", "pages", preset)
-    output = (root / folder / f"{section}.ipynb") if output is None else output.resolve()
+    if output is None:
+        folder = Path("_build", "runs") if overrides else Path("_build", "pages", preset)
+        output, kept = root / folder / f"{section}.ipynb", root / "_build" / "failed" / f"{section}.ipynb"
+    else:
+        output = output.resolve()
+        kept = output.with_name(f"{output.stem}.failed.ipynb")
+        kept.unlink(missing_ok=True)  # of an earlier run to the same place
+    again = shlex.join(["lowdose", *command(section, preset, overrides)])
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    with _only_run(section, root), atomic_path(output) as partial:
+    with _only_writer(section, output, root), atomic_path(output) as partial:
         source = partial.with_suffix(".source.ipynb")
         try:
             nbformat.write(source_notebook(section, root), source)
@@ -181,12 +200,14 @@ def run(
             executed = _clean(nbformat.read(partial, as_version=4))
             record = read_record(executed)
         except PapermillExecutionError as error:
-            raise _failed(
-                section, preset, partial, root, f"cell {error.cell_index}: {error.ename}: {error.evalue}"
-            ) from None
+            reason = f"cell {error.cell_index}: {error.ename}: {error.evalue}"
+            raise _failed(section, partial, kept, root, reason, again) from None
         except DeadKernelError:
             reason = "its kernel died, most likely for want of memory; try a smaller preset"
-            raise _failed(section, preset, partial, root, reason) from None
+            raise _failed(section, partial, kept, root, reason, again) from None
+        except KeyboardInterrupt:
+            _keep(partial, kept)
+            raise
         finally:
             source.unlink(missing_ok=True)
         nbformat.write(executed, partial)
@@ -194,18 +215,27 @@ def run(
     return output
 
 
-def _failed(section: str, preset: str, partial: Path, root: Path, reason: str) -> LowdoseError:
-    """Keep the partial notebook where it can be looked at, and say what happened."""
-    kept = root / "_build" / "failed" / f"{section}.ipynb"
-    kept.parent.mkdir(parents=True, exist_ok=True)
+def command(section: str, preset: str, overrides: Mapping[str, Any]) -> list[str]:
+    """The words after `lowdose` that ask for a run."""
+    own = [word for name, value in overrides.items() for word in ("-p", f"{name}={format_value(value)}")]
+    return ["run", section, "--preset", preset, *own]
+
+
+def _keep(partial: Path, kept: Path) -> None:
     if partial.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
         partial.replace(kept)
+
+
+def _failed(section: str, partial: Path, kept: Path, root: Path, reason: str, again: str) -> LowdoseError:
+    """Keep the partial notebook where it can be looked at, and say what happened."""
+    _keep(partial, kept)
+    shown = kept.relative_to(root) if kept.is_relative_to(root) else kept
     return LowdoseError(
         f"section {section}",
         found=f"it failed at {reason}",
         expected="all cells to run",
-        way_out=f"The partial notebook is {kept.relative_to(root).as_posix()}. "
-        f"To run it again: lowdose run {section} --preset {preset}",
+        way_out=f"The partial notebook is {shown.as_posix()}. To run it again: {again}",
     )
 
 

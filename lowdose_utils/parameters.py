@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,12 +38,34 @@ def defaults(notebook: nbformat.NotebookNode) -> dict[str, Any]:
     return found
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 takes 1e-3 for a string, since it lacks a point; here it is a number."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts the string 1e-3 into quotes, for `_Loader`."""
+
+
+for _side in (_Loader, _Dumper):
+    _side.add_implicit_resolver(
+        "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+    )
+
+
 def parse_value(text: str) -> Any:
     """Read a value from the command line: a YAML scalar or list; anything else is a string."""
     try:
-        return yaml.safe_load(text)
+        return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError:
         return text
+
+
+def format_value(value: Any) -> str:
+    """Write a value so that `parse_value` reads the same."""
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=True, allow_unicode=True, width=float("inf")
+    )
+    return text.removesuffix("...\n").strip()
 
 
 def _same_type(value: Any, default: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import threading
@@ -216,25 +217,54 @@ def test_a_dead_kernel_is_said_in_one_sentence(tmp_path) -> None:
         notebook.run("00_toy", root=root)
 
 
-def test_a_second_run_of_the_same_section_waits(tmp_path, capsys) -> None:
-    root = toy(tmp_path)
-    lock = root / "_build" / "locks" / "00_toy"
-    lock.parent.mkdir(parents=True)
+def test_a_second_run_to_the_same_output_waits_and_one_to_another_does_not(tmp_path, capsys) -> None:
+    root, same, other = toy(tmp_path), tmp_path / "same.ipynb", tmp_path / "other.ipynb"
     entered = threading.Event()
 
-    def enter() -> None:
-        with notebook._only_run("00_toy", root):
+    def enter(output: Path) -> None:
+        with notebook._only_writer("00_toy", output, root):
             entered.set()
 
-    with lock.open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        waiting = threading.Thread(target=enter)
+    with notebook._only_writer("00_toy", same, root):
+        enter(other)
+        assert entered.is_set()
+        assert capsys.readouterr().out == ""
+        entered.clear()
+        waiting = threading.Thread(target=enter, args=[same])
         waiting.start()
         assert not entered.wait(0.3)
-        fcntl.flock(held, fcntl.LOCK_UN)
-        assert entered.wait(5)
-        waiting.join()
+    assert entered.wait(5)
+    waiting.join()
     assert "another run of it is under way" in capsys.readouterr().out
+
+
+def test_a_file_system_without_locks_stops_no_run(tmp_path, monkeypatch) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with notebook._only_writer("00_toy", tmp_path / "a.ipynb", toy(tmp_path)):
+        pass
+
+
+def test_a_failed_run_to_an_own_output_leaves_its_partial_notebook_there(tmp_path) -> None:
+    root = toy(tmp_path, "\n```{code-cell} ipython3\n1 / 0\n```\n")
+    output = root / "mine" / "a.ipynb"
+    with pytest.raises(LowdoseError, match=r"mine/a.failed.ipynb.*lowdose run .* -p 'levels=\[0.5\]'"):
+        notebook.run("00_toy", overrides={"levels": [0.5]}, output=output, root=root)
+    assert [path.name for path in output.parent.iterdir()] == ["a.failed.ipynb"]
+    assert not (root / "_build" / "failed").exists()
+
+
+@given(value=st.floats() | st.integers() | st.booleans() | st.text() | st.lists(st.floats(0, 1) | st.text()))
+def test_a_value_written_for_the_command_line_is_read_as_it_was(value: object) -> None:
+    read = parameters.parse_value(parameters.format_value(value))
+    assert repr(read) == repr(value)
+
+
+def test_numbers_may_be_written_as_people_write_them() -> None:
+    assert parameters.parse_value("[1e-3, 2E5, -1.5e+2]") == [0.001, 2e5, -150.0]
+    assert parameters.parse_value("1e") == "1e"
 
 
 def test_sources_written_for_papermill_have_the_cells_of_the_source(tmp_path) -> None:
