@@ -1,4 +1,4 @@
-"""Networks that sections of the book have trained, kept beside the registry for a demonstration without training.
+"""Networks that sections of the book have trained, for a demonstration without training.
 
 ``data_registry/weights.yml`` names them: the file and its SHA-256, the network's settings, and what it was
 trained on. The run that made a file (section, preset, commit) is written in the file itself.

@@ -3,8 +3,8 @@
 from lowdose_utils.publish.branch import write_published
 from lowdose_utils.publish.build import build_html, keep_record, write_pages
 from lowdose_utils.publish.claims import ledger_page
-from lowdose_utils.publish.links import check_links
 from lowdose_utils.publish.learner import learner_notebook, write_learner
+from lowdose_utils.publish.links import check_links
 from lowdose_utils.publish.tables import sections_table
 
 __all__ = [
