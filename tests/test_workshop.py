@@ -48,8 +48,9 @@ def test_headings_figures_exercises_and_code_that_the_page_names_exist() -> None
         assert [heading for heading in in_italics if heading not in headings] == [], section
         figures = re.findall(r"<(fig-[\w-]+)>", text)
         assert [name for name in figures if f"name: {name}\n" not in source] == [], section
-        exercises = re.findall(r"`(ex-[\w-]+)`", text)
-        assert [name for name in exercises if f":label: {name}\n" not in source] == [], section
+        exercises = re.findall(r"`([^`<]+) <(ex-[\w-]+)>`", text)
+        written = re.findall(r"\{exercise-start\} (.*)\n:label: (\S+)", source)
+        assert [exercise for exercise in exercises if exercise not in written] == [], section
         code = set(re.findall(r"(?<!\})`(\w+)`", text)) - {"smoke", "lowdose_utils"}
         assert [name for name in code if name not in source] == [], section
         named += len(in_italics) + len(figures) + len(exercises) + len(code)
