@@ -42,6 +42,8 @@ def test_help_and_module_name_work_from_any_folder(tmp_path) -> None:
         (["run", "no_such_section"], ["'no_such_section'", "00_scan_to_slice"]),
         (["data", "fetch", "no_such_data"], ["'no_such_data'", "tooth"]),
         (["data", "fetch"], ["no dataset named", "--all"]),
+        (["kit", "."], ["files that are no kit", "an empty folder"]),
+        (["published", "."], ["files of another kind", "an empty folder"]),
     ],
 )
 def test_wrong_use_is_one_line_on_standard_error_and_exit_status_1(

@@ -19,6 +19,7 @@ import yaml
 from loopback import Loopback, body, status
 
 from lowdose_utils import data
+from lowdose_utils.__main__ import main
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.kit import Packed, install, pack, wheels
 
@@ -238,3 +239,16 @@ def test_what_is_no_clean_checkout_or_no_kit_is_refused(tiny: Tiny, tmp_path: Pa
     (tiny.root / "backend.py").write_text("changed")
     with pytest.raises(LowdoseError, match=r"changed files, such as backend\.py"):
         tiny.pack()
+
+
+def test_the_command_names_what_is_missing_once_for_each_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = {"fib25/1.png": "no answer", "fib25/2.png": "no answer", "tooth/tooth.h5": "404"}
+    monkeypatch.setattr("lowdose_utils.kit.pack", lambda *_, **__: Packed(tmp_path, missing=missing))
+    assert main(["kit", str(tmp_path)]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said == [
+        "kit: not in it: fib25/1.png and 1 more: no answer",
+        "kit: not in it: tooth/tooth.h5: 404",
+    ]

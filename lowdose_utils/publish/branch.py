@@ -56,10 +56,8 @@ def write_published(root: Path, folder: Path, *, commit: str | None = None) -> l
     LowdoseError
         If a section was not executed, the checkout has changes, or the folder holds something else.
     """
-    commit = commit or head_commit(root)
     config = yaml.safe_load((root / "_config.yml").read_text(encoding="utf-8"))
     repository = config["repository"]["url"]
-    package = f"lowdose_utils @ git+{repository}@{commit}"
     inside = Path(config["repository"]["path_to_book"], "sections")
     if folder.exists() and any(folder.iterdir()) and not _ours(folder):
         raise LowdoseError(
@@ -68,6 +66,8 @@ def write_published(root: Path, folder: Path, *, commit: str | None = None) -> l
             expected="an empty folder, or one that this command wrote",
             way_out="Name another folder.",
         )
+    commit = commit or head_commit(root)
+    package = f"lowdose_utils @ git+{repository}@{commit}"
     names = []
     with atomic_path(folder) as fresh:
         for section in sections(root):
