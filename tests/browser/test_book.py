@@ -28,9 +28,11 @@ PAPER = {"width": 718, "height": 1047}  # A4 less margins of a centimetre, in CS
 
 
 def toc_pages() -> list[str]:
-    """Every page of the table of contents."""
+    """Every page of the table of contents; of a branch, whose pages one program makes, the first."""
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text(encoding="utf-8"))
-    return [toc["root"]] + [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    pages = [page for chapter in chapters for page in (chapter, *chapter.get("sections", [])[:1])]
+    return [toc["root"]] + [page["file"] for page in pages]
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
