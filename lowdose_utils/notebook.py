@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ def preset_table(root: Path) -> dict[str, dict[str, Any]]:
     return table
 
 
-def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """All parameters of a run: the preset's, then `overrides`, each checked."""
+def checker(section: str, preset: str, root: Path) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """A function that adds own values to the preset's and checks each; the sources are read once."""
     known = defaults(source_notebook(section, root))
     entry = preset_table(root).get(section, {})
     if preset not in entry:
@@ -87,7 +87,13 @@ def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Pa
             expected="one of " + ", ".join(name for name in PRESETS if name in entry),
             way_out="Choose one, or add it to notebooks/presets.yml.",
         )
-    return check_parameters({"preset": preset, **entry[preset], **overrides}, known, entry.get("limits", {}))
+    base, limits = {"preset": preset, **entry[preset]}, entry.get("limits", {})
+    return lambda overrides: check_parameters({**base, **overrides}, known, limits)
+
+
+def parameters(section: str, preset: str, overrides: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """All parameters of a run: the preset's, then `overrides`, each checked."""
+    return checker(section, preset, root)(overrides)
 
 
 @contextlib.contextmanager

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
 from conftest import ROOT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lowdose_utils import notebook, parameters
@@ -217,6 +221,24 @@ def test_a_dead_kernel_is_said_in_one_sentence(tmp_path) -> None:
         notebook.run("00_toy", root=root)
 
 
+def test_a_run_that_is_told_to_end_keeps_what_it_had_and_leaves_no_kernel(tmp_path) -> None:
+    cell = "import os, pathlib, time\npathlib.Path('kernel').write_text(str(os.getpid()))\ntime.sleep(100)"
+    root = toy(tmp_path, f"\n```{{code-cell}} ipython3\n{cell}\n```\n")
+    words = [sys.executable, "-m", "lowdose_utils", "run", "00_toy", "-p", "count=4"]
+    with subprocess.Popen(words, cwd=root, stderr=subprocess.PIPE, text=True) as running:
+        while not (root / "kernel").exists() and running.poll() is None:
+            time.sleep(0.05)
+        running.terminate()
+        _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert said == "lowdose: interrupted; what was finished is kept, run it again to go on\n"
+    assert "count = 4" in (root / "_build" / "failed" / "00_toy.ipynb").read_text()
+    assert list((root / "_build" / "runs").iterdir()) == []
+    time.sleep(1)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((root / "kernel").read_text()), 0)
+
+
 def test_a_second_run_to_the_same_output_waits_and_one_to_another_does_not(tmp_path, capsys) -> None:
     root, same, other = toy(tmp_path), tmp_path / "same.ipynb", tmp_path / "other.ipynb"
     entered = threading.Event()
@@ -256,6 +278,7 @@ def test_a_failed_run_to_an_own_output_leaves_its_partial_notebook_there(tmp_pat
     assert not (root / "_build" / "failed").exists()
 
 
+@settings(deadline=None, max_examples=40)
 @given(value=st.floats() | st.integers() | st.booleans() | st.text() | st.lists(st.floats(0, 1) | st.text()))
 def test_a_value_written_for_the_command_line_is_read_as_it_was(value: object) -> None:
     read = parameters.parse_value(parameters.format_value(value))

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from lowdose_utils.errors import LowdoseError
-from lowdose_utils.notebook import parameters, preset_table, source_notebook
-from lowdose_utils.parameters import check_parameters, defaults, format_value, parse_value
+from lowdose_utils.notebook import checker, source_notebook
+from lowdose_utils.parameters import format_value, parse_value
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,7 @@ def plan(
         On an unknown section, preset or name, a value of another type or out of its limits, one that comes
         twice, or if nothing is swept.
     """
-    base = parameters(section, preset, {}, root)
-    known, limits = defaults(source_notebook(section, root)), preset_table(root)[section].get("limits", {})
+    check = checker(section, preset, root)
     if "preset" in values:
         raise LowdoseError(
             "-p preset", found="a preset", expected="a parameter", way_out="Give one preset as --preset."
@@ -115,7 +114,7 @@ def plan(
     found: dict[str, Combination] = {}
     for chosen in itertools.product(*values.values()):
         given = dict(zip(values, chosen, strict=True))
-        checked = check_parameters({**base, **given}, known, limits)
+        checked = check(given)
         overrides = {key: checked[key] for key in given}
         label = ", ".join(f"{key}={format_value(overrides[key])}" for key in swept)
         if label in found:
