@@ -30,7 +30,7 @@ def write_galleries(root: Path, preset: str) -> None:
                 (folder / f"{entry.cell}.webp").write_bytes(thumbnail(picture.content))
     for paper in dict.fromkeys(entry.paper for entry in entries):
         own = [entry for entry in entries if entry.paper == paper]
-        write_text(generated / f"gallery_{paper}.md", gallery_page(own, built, shown, judged))
+        write_text(generated / f"gallery_{paper}.md", gallery_page(own, built, shown, judged, preset))
     write_text(generated / "figures.md", index_page(entries, built, judged, preset))
 
 
@@ -39,6 +39,7 @@ def gallery_page(
     built: Mapping[str, Mapping[str, Any]],
     shown: Mapping[str, Mapping[str, Picture]],
     judged: Judged,
+    preset: str,
 ) -> str:
     """One paper's figures as cards that lead to our cells, and its verdicts; the paper's page includes it.
 
@@ -61,10 +62,8 @@ def gallery_page(
     lines += [f"{entry.figure}: not made here. {entry.why}\n" for entry in entries if entry.why]
     own = [claim for claim in judged.claims if claim["paper"] == entries[0].paper]
     lines += ["## What came out", ""]
-    lines += [
-        f"{counted(judged.verdicts[c['id']] for c in own)} Each leads to the ledger, which gives the reason.",
-        "",
-    ]
+    tally = counted(judged.verdicts[claim["id"]] for claim in own)
+    lines += [f"This build ran at the preset `{preset}`. {tally} The ledger gives the reasons.", ""]
     lines += ["| claim | in the paper | this build |", "| --- | --- | --- |"]
     lines += [f"| {_to_ledger(c)} | {c['where']} | {outcome_html(judged.verdicts[c['id']])} |" for c in own]
     return "\n".join(lines) + "\n"

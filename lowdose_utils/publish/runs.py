@@ -77,7 +77,11 @@ def front_picture(root: Path, preset: str) -> FrontPicture:
 
 
 def tagged_picture(root: Path, section: str, preset: str) -> FrontPicture | None:
-    """What the cell tagged ``front-picture`` of a section's executed page shows, if it shows a PNG."""
+    """What the cell tagged ``front-picture`` of a section's executed page shows, if it shows a PNG.
+
+    A slider may be an output of its own, or html beside the PNG in one output: then the section's page, too,
+    shows the slider, once and under the figure's name.
+    """
     page = root / "_build" / "pages" / preset / f"{section}.ipynb"
     for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
         if "front-picture" not in cell["metadata"].get("tags", []):
