@@ -68,10 +68,12 @@ rule pages:
         PAGES,
         REGISTRY,
         "book/claims.yml",
+        "book/figures.yml",
         [path for path in BOOK if path.startswith("book/recorded_runs")],
     output:
         expand("book/sections/{name}.ipynb", name=SECTIONS),
         "book/generated/claims.md",
+        "book/generated/figures.md",
         "book/generated/data.md",
         "book/generated/colophon.md",
         "book/generated/front.md",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
@@ -105,29 +106,55 @@ def test_the_page_of_claims_shows_the_verdict_of_a_planted_record(tmp_path) -> N
     assert "section not written" in publish.ledger_page(tmp_path, "quick").split("`yang2018.phantom`")[1]
 
 
+def front_page(
+    root: Path, *outputs: dict[str, object], section: str = "01_second"
+) -> runs.FrontPicture | None:
+    """What is found in a page whose tagged cell has these outputs."""
+    figure = {"caption": "A slice.", "name": "fig-toy"}
+    cell = {"metadata": {"tags": ["front-picture"], "mystnb": {"figure": figure}}, "outputs": outputs}
+    pages = root / "_build" / "pages" / "quick"
+    pages.mkdir(parents=True, exist_ok=True)
+    (pages / f"{section}.ipynb").write_text(json.dumps({"cells": [{"metadata": {}}, cell]}))
+    (pages / f"{section}.json").write_text("{}")
+    return runs.tagged_picture(root, section, "quick")
+
+
+def picture(content: bytes) -> dict[str, dict[str, object]]:
+    alt = {"image/png": {"alt": 'A "slice": two doses.'}}
+    return {"data": {"image/png": base64.b64encode(content).decode()}, "metadata": alt}
+
+
+SLIDER = {"data": {"text/html": ['<figure class="lowdose-slider">', "</figure>"]}}
+BOTH = {**picture(b"a"), "data": {**picture(b"a")["data"], **SLIDER["data"]}}
+
+
 @pytest.mark.parametrize("kind", ["measured", "simulated"])
-def test_the_front_page_says_whether_its_picture_is_measured_or_simulated(kind: str) -> None:
-    shown = {"section": "00_scan_to_slice", "datasets": [{"kind": kind, "title": "A tooth"}]}
-    assert f"{kind.capitalize()} data: A tooth" in tables.front_figure(shown)
+@pytest.mark.parametrize(
+    ("outputs", "slides"), [([picture(b"a")], False), ([SLIDER, picture(b"a")], True), ([BOTH], True)]
+)
+def test_the_front_page_shows_the_tagged_cell_and_what_its_data_are(tmp_path, kind, outputs, slides) -> None:
+    front = front_page(tmp_path, *outputs)
+    assert front is not None and front.png == b"a"
+    page = tables.front_figure(front, {"datasets": [{"kind": kind, "title": "A tooth"}]})
+    assert f"A slice. {kind.capitalize()} data: A tooth" in page
+    assert "(sections/01_second.ipynb)" in page
+    # A slider, where the cell has one, takes the place of the picture.
+    assert ('<figure class="lowdose-slider"></figure>' in page) == slides
+    assert ('generated/front.png\n:alt: "A \\"slice\\": two doses."' in page) != slides
 
 
-def test_the_front_picture_is_found_though_other_sections_were_not_run(tmp_path) -> None:
-    for section in ("00_first", "01_second"):
+def test_of_several_front_pictures_the_last_section_that_was_run_gives_its(tmp_path) -> None:
+    for section in ("00_first", "01_second", "02_third"):
         (tmp_path / "notebooks").mkdir(exist_ok=True)
         (tmp_path / "notebooks" / f"{section}.md").write_text("")
-    pages = tmp_path / "_build" / "pages" / "quick"
-    pages.mkdir(parents=True)
     with pytest.raises(LowdoseError, match="front-picture"):
         runs.front_picture(tmp_path, "quick")
-    outputs = [{"data": {"image/png": base64.b64encode(b"picture").decode()}}]
-    cell = {"metadata": {"tags": ["front-picture"]}, "outputs": outputs}
-    (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
-    (pages / "01_second.json").write_text("{}")
-    assert runs.front_picture(tmp_path, "quick") == (b"picture", "01_second")
-    # A tagged cell that shows no picture (html, say) is passed over.
-    cell["outputs"] = [{"data": {"text/html": "<p>"}}]
-    (pages / "01_second.ipynb").write_text(json.dumps({"cells": [cell]}))
-    assert runs.tagged_picture(tmp_path, "01_second", "quick") is None
+    for section in ("00_first", "01_second"):
+        front_page(tmp_path, picture(section.encode()), section=section)
+    assert runs.front_picture(tmp_path, "quick").section == "01_second"
+    # A tagged cell without a PNG (of html alone, say) is passed over.
+    assert front_page(tmp_path, SLIDER) is None
+    assert runs.front_picture(tmp_path, "quick").png == b"00_first"
 
 
 def test_a_record_is_stale_when_what_it_used_changes_and_only_then(tmp_path) -> None:

@@ -13,6 +13,7 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.claims import ledger_page
+from lowdose_utils.publish.gallery import write_galleries
 from lowdose_utils.publish.runs import front_picture, records, tagged_picture
 from lowdose_utils.publish.tables import colophon_page, data_page, frame_page, front_figure, write_readme
 
@@ -23,10 +24,11 @@ def write_pages(root: Path, preset: str) -> None:
     write_text(generated / "claims.md", ledger_page(root, preset))
     write_text(generated / "data.md", data_page())
     write_text(generated / "colophon.md", colophon_page(root, preset))
-    content, section = front_picture(root, preset)
+    write_galleries(root, preset)
+    front = front_picture(root, preset)
     with atomic_path(generated / "front.png") as picture:
-        picture.write_bytes(content)
-    write_text(generated / "front.md", front_figure(records(root, preset)[section]))
+        picture.write_bytes(front.png)
+    write_text(generated / "front.md", front_figure(front, records(root, preset)[front.section]))
     for name in sections(root):
         write_text(generated / f"frame_{name}.md", frame_page(root, name))
     target = root / "book" / "sections"
@@ -75,6 +77,8 @@ def build_html(root: Path) -> Path:
             expected="a build without a warning",
             way_out=f"The whole log is {log.relative_to(root).as_posix()}.",
         )
+    for unused in page.parent.rglob("*.map"):  # the theme's, for those who change its scripts: megabytes
+        unused.unlink()
     old = root / "_build" / "html.old"
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -98,9 +102,9 @@ def keep_record(root: Path, section: str, preset: str) -> Path:
     kind = "gpu" if record["run"]["peak_gpu_memory_mib"] else "cpu"
     target = root / "book" / "recorded_runs" / f"{section}-{preset}-{kind}.json"
     write_text(target, source.read_text(encoding="utf-8"))
-    picture = tagged_picture(root, section, preset)
-    if picture is not None:
+    tagged = tagged_picture(root, section, preset)
+    if tagged is not None and tagged == front_picture(root, preset):
         with atomic_path(root / "book" / "recorded_runs" / "front.png") as temporary:
-            temporary.write_bytes(picture)
+            temporary.write_bytes(tagged.png)
     write_readme(root)
     return target

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,55 @@ from lowdose_utils.publish.runs import (
 from lowdose_utils.record import is_current
 
 
-def _outcome(verdict: Verdict) -> str:
+@dataclass(frozen=True)
+class Judged:
+    """The claims in their order, and each one's verdict by its identifier."""
+
+    claims: list[dict[str, Any]]
+    verdicts: dict[str, Verdict]
+
+    @classmethod
+    def of_build(cls, root: Path, preset: str) -> Judged:
+        """What this build's records make of the claims in ``book/claims.yml``."""
+        built, written = records(root, preset), sections(root)
+        claims = load_claims(root / "book" / "claims.yml")
+        return cls(
+            claims,
+            {c["id"]: judge(c, built.get(c["section"]), written=c["section"] in written) for c in claims},
+        )
+
+
+def counted(verdicts: Iterable[Verdict]) -> str:
+    """How many claims were reproduced, in a sentence."""
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    return (
+        f"Of {counts.total()} claims, {counts['reproduced']} were reproduced, {counts['not reproduced']} "
+        f"were not, {counts['not judged']} could not be judged."
+    )
+
+
+def outcome_html(verdict: Verdict) -> str:
+    """The outcome in a word, in its colour."""
     return f'<span class="verdict-{verdict.outcome.replace(" ", "-")}">{verdict.outcome}</span>'
 
 
 def _verdict_cell(verdict: Verdict) -> str:
-    return f"{_outcome(verdict)}: {verdict.why}"
+    return f"{outcome_html(verdict)}: {verdict.why}"
 
 
-def _target(claim: Mapping[str, Any]) -> str:
+def ledger_target(claim: Mapping[str, Any]) -> str:
     """The claim's own place on the page of claims."""
     return anchor(claim["id"]).replace("claim-", "ledger-", 1)
 
 
 def ledger_page(root: Path, preset: str) -> str:
     """The page of claims: for each the paper's figure, this build's, the best recorded run's, the verdict."""
-    built, runs = records(root, preset), recorded_runs(root)
-    claims = load_claims(root / "book" / "claims.yml")
-    written = sections(root)
-    verdicts = {c["id"]: judge(c, built.get(c["section"]), written=c["section"] in written) for c in claims}
-    counts = Counter(verdict.outcome for verdict in verdicts.values())
+    built, runs, judged = records(root, preset), recorded_runs(root), Judged.of_build(root, preset)
+    claims, verdicts = judged.claims, judged.verdicts
     lines = [
         "# The ledger of claims",
         "",
-        f"This build ran at the preset `{preset}`. Of {len(claims)} claims, {counts['reproduced']} were "
-        f"reproduced, {counts['not reproduced']} were not, {counts['not judged']} could not be judged. "
+        f"This build ran at the preset `{preset}`. {counted(verdicts.values())} "
         "Each verdict follows from a criterion that is data (`book/claims.yml`) and from the measurement of "
         "a run; nobody writes it.",
         "",
@@ -51,7 +76,7 @@ def ledger_page(root: Path, preset: str) -> str:
     by_paper = {claim["paper"]: claim["paper_title"] for claim in claims}
     lines += ["| claim | of | this build |", "| --- | --- | --- |"]
     lines += [
-        f"| [{c['title']}](#{_target(c)}) | {c['paper_title']} | {_outcome(verdicts[c['id']])} |"
+        f"| [{c['title']}](#{ledger_target(c)}) | {c['paper_title']} | {outcome_html(verdicts[c['id']])} |"
         for c in claims
     ]
     for paper, title in by_paper.items():
@@ -67,7 +92,7 @@ def _claim_entry(
 ) -> list[str]:
     """One claim as a small definition list; raw links lead to anchors that the run left in the page."""
     best = best_run(claim["section"], runs)
-    entry = [f"({_target(claim)})=", f"### {claim['title']}", "", f"`{claim['id']}`", ""]
+    entry = [f"({ledger_target(claim)})=", f"### {claim['title']}", "", f"`{claim['id']}`", ""]
     rows = [("Reported", f"{claim['reported']} ({claim['where']})"), ("Measured here", claim["measure"])]
     rows += [("Data", claim["data"]), ("This build", _verdict_cell(verdict))]
     if best is not None and claim.get("criterion"):

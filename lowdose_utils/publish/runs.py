@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +47,26 @@ def run_label(run: Mapping[str, Any]) -> str:
     return f"preset {run['parameters']['preset']}, {run['device']}, {made['date']}, commit {made['commit']}"
 
 
-def front_picture(root: Path, preset: str) -> tuple[bytes, str]:
-    """The picture of the cell tagged ``front-picture``, and of which section it is.
+@dataclass(frozen=True)
+class FrontPicture:
+    """What the cell tagged ``front-picture`` of a section's executed page shows."""
 
-    The book's front page and the README show it. Sections that have not been run are passed over.
+    section: str
+    png: bytes
+    alt: str
+    caption: str
+    slider: str = ""  # html, if the cell also shows a picture to be compared by hand
+
+
+def front_picture(root: Path, preset: str) -> FrontPicture:
+    """The picture of the front page and of the README: of tagged cells, that of the last section.
+
+    Sections that have not been run are passed over.
     """
-    for section in records(root, preset):
+    for section in reversed(records(root, preset)):
         picture = tagged_picture(root, section, preset)
         if picture is not None:
-            return picture, section
+            return picture
     raise LowdoseError(
         "picture of the front page",
         found="no cell tagged front-picture",
@@ -63,12 +75,26 @@ def front_picture(root: Path, preset: str) -> tuple[bytes, str]:
     )
 
 
-def tagged_picture(root: Path, section: str, preset: str) -> bytes | None:
-    """The PNG of the cell tagged ``front-picture`` of a section's executed page, if it has one."""
+def tagged_picture(root: Path, section: str, preset: str) -> FrontPicture | None:
+    """What the cell tagged ``front-picture`` of a section's executed page shows, if it shows a PNG.
+
+    A slider may be an output of its own, or html beside the PNG in one output: then the section's page, too,
+    shows the slider, once and under the figure's name.
+    """
     page = root / "_build" / "pages" / preset / f"{section}.ipynb"
     for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
-        if "front-picture" in cell["metadata"].get("tags", []):
-            for output in cell["outputs"]:
-                if "image/png" in output.get("data", {}):
-                    return base64.b64decode(output["data"]["image/png"])
+        if "front-picture" not in cell["metadata"].get("tags", []):
+            continue
+        caption = cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "")
+        sliders = [html for output in cell["outputs"] if "lowdose-slider" in (html := _html(output))]
+        for output in cell["outputs"]:
+            if "image/png" in output.get("data", {}):
+                png = base64.b64decode(output["data"]["image/png"])
+                alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
+                return FrontPicture(section, png, alt, caption, next(iter(sliders), ""))
     return None
+
+
+def _html(output: Mapping[str, Any]) -> str:
+    """An output's html; a notebook may hold it line by line."""
+    return "".join(output.get("data", {}).get("text/html", ""))

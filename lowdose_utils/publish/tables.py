@@ -11,20 +11,24 @@ from lowdose_utils import data
 from lowdose_utils.files import write_text
 from lowdose_utils.ledger import load_claims
 from lowdose_utils.notebook import sections
-from lowdose_utils.publish.runs import recorded_runs, records
+from lowdose_utils.publish.runs import FrontPicture, recorded_runs, records
 
 README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of sections -->")
 
 
-def front_figure(record: Mapping[str, Any]) -> str:
-    """The front page's figure, with a caption that says whether its data were measured or simulated."""
+def front_figure(front: FrontPicture, record: Mapping[str, Any]) -> str:
+    """The front page's picture, or slider, with a caption that says whether its data were measured."""
     shown = record["datasets"][0]
+    source = (
+        f"{shown['kind'].capitalize()} data: {shown['title']}. "
+        f"Made by [this section](sections/{front.section}.ipynb) when this book was built."
+    )
+    if front.slider:
+        return f"```{{raw}} html\n{front.slider}\n```\n\n{front.caption} {source}\n"
     return (
         "```{figure} generated/front.png\n"
-        ":alt: The same slice, reconstructed from fewer and fewer photons, becomes more and more grainy.\n"
-        ":name: front-picture\n\n"
-        f"One slice from fewer and fewer photons. {shown['kind'].capitalize()} data: {shown['title']}. "
-        f"Made by [this section](sections/{record['section']}.ipynb) when this book was built.\n```\n"
+        f":alt: {json.dumps(front.alt)}\n"
+        f":name: front-picture\n\n{front.caption} {source}\n```\n"
     )
 
 
@@ -102,7 +106,13 @@ def colophon_page(root: Path, preset: str) -> str:
             lines.append(f"| {name} | {used['title']} | {used['kind']} | `{used.get('sha256', 'none')}` |")
     lines += ["", "## Parameters", ""]
     for name, record in built.items():
-        lines += [f"### {name}", "", "| parameter | value |", "| --- | --- |"]
+        lines += [
+            f"({parameters_target(name)})=",
+            f"### {name}",
+            "",
+            "| parameter | value |",
+            "| --- | --- |",
+        ]
         lines += [f"| `{key}` | `{json.dumps(value)}` |" for key, value in record["parameters"].items()] + [
             ""
         ]
@@ -110,6 +120,11 @@ def colophon_page(root: Path, preset: str) -> str:
     used_versions = next(iter(built.values()))["versions"] if built else {}
     lines += [f"| {package} | {version} |" for package, version in used_versions.items()]
     return "\n".join(lines) + "\n"
+
+
+def parameters_target(section: str) -> str:
+    """The place on the colophon that has a section's parameters."""
+    return "parameters-" + section.replace("_", "-")
 
 
 def _question(root: Path, section: str) -> str:
