@@ -50,6 +50,12 @@ def test_every_section_leaves_a_page_a_record_and_html(built_book) -> None:
         assert len(page.read_bytes()) < 2_000_000
 
 
+def test_the_book_is_small_enough_to_be_sent_and_read_on_a_slow_line(built_book) -> None:
+    files = [path for path in (built_book / "_build" / "html").rglob("*") if path.is_file()]
+    assert max(path.stat().st_size for path in files if path.suffix == ".html") < 2_000_000
+    assert sum(path.stat().st_size for path in files) < 25_000_000
+
+
 def test_no_page_holds_a_path_of_this_machine(built_book) -> None:
     for path in [*built_book.glob("_build/pages/smoke/*"), *built_book.rglob("_build/html/**/*.html")]:
         text = path.read_text(encoding="utf-8")

@@ -19,3 +19,26 @@ document.addEventListener("DOMContentLoaded", () => {
     hush();
   }
 });
+// On paper nothing opens, slides or is dark: hidden parts are opened, pictures to compare stand side by side (both in
+// the slot that is not clipped), the theme is the light one. All is put back afterwards.
+{
+  let undo = [];
+  const set = (thing, name, value) => {
+    const before = thing[name];
+    undo.push(() => { thing[name] = before; });
+    thing[name] = value;
+  };
+  const print = (printing) => {
+    if (printing === undo.length > 0) return;
+    if (!printing) {
+      for (const back of undo.splice(0)) back();
+      return;
+    }
+    set(document.documentElement.dataset, "theme", "light");
+    for (const hidden of document.querySelectorAll(".bd-article details:not(.toggle-details)")) set(hidden, "open", true);
+    for (const image of document.querySelectorAll("img-comparison-slider.rendered img[slot=first]")) set(image, "slot", "second");
+  };
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
+  matchMedia("print").addEventListener("change", (change) => print(change.matches));
+}
