@@ -2,8 +2,10 @@
 (() => {
   const KEYS = "Arrow keys move the cross-hair, with Shift by ten; Page Up and Page Down change the slice; " +
     "+ and − zoom; Home shows all.";
-  const HINT = `Point at a panel, or click to keep the point; drag to pan; Ctrl and wheel, or two fingers, to zoom. ` +
-    `With the panels in focus: ${KEYS} Slices, rows and columns count from 0, as in arrays.`;
+  const HINT = "Point at a panel to read it; click to keep the point. Zoom with the buttons, with Ctrl and the wheel, or " +
+    `with two fingers; then drag to pan. Once the panels have the focus: ${KEYS} Slices, rows and columns count from 0, ` +
+    "as in arrays. Bars show how often each grey occurs in what is in sight, each panel's to its own peak.";
+  const ALTERED = " This browser alters what scripts read from pictures: the values here may be off.";
   const BINS = 64, GREYS = 256, NEAREST = 8; // pixels across, at least, in sight
   const between = (value, least, most) => Math.min(Math.max(value, least), most);
 
@@ -87,10 +89,11 @@
     const range = element("input", { type: "range", min: 0, max: slices - 1, step: 1, value: slice });
     const number = element("span", { className: "lowdose-slices-number" });
     const button = (name, act) => element("button", { type: "button", onclick: act }, name);
+    const group = (...inside) => element("div", { className: "lowdose-slices-group" }, ...inside);
     const tools = element("div", { className: "lowdose-slices-tools" },
-      ...(slices > 1 ? [element("label", {}, "Slice ", range), number] : []),
+      ...(slices > 1 ? [group(element("label", {}, "Slice ", range), number)] : []), group(
       button("Zoom in", () => zoomed(1.5, centre())), button("Zoom out", () => zoomed(1 / 1.5, centre())),
-      button("Show all", () => shifted(1, 0, 0)));
+      button("Show all", () => shifted(1, 0, 0))));
 
     const title = element("div", { className: "lowdose-slices-title" });
     const here = drawn("line", { y1: 0, y2: GREYS, class: "lowdose-slices-here", "vector-effect": "non-scaling-stroke" });
@@ -106,7 +109,9 @@
     panels.after(tools, said, element("div", { className: "lowdose-slices-profile" }, title,
       element("div", { className: "lowdose-slices-plot" }, grid, lines),
       element("div", { className: "lowdose-slices-ends" }, ...ends)));
-    figure.querySelector("figcaption").append(element("details", {}, element("summary", {}, "How to use it"), HINT));
+    const total = volume => volume.reduce((sum, { greys }) => greys.reduce((part, grey) => part + grey, sum), 0);
+    const altered = parts.some(part => total(part.volume) !== part.total) ? ALTERED : "";
+    figure.querySelector("figcaption").append(altered, element("details", {}, element("summary", {}, "How to use it"), HINT));
 
     // What is drawn, once a frame.
     const draw = () => {
@@ -120,11 +125,11 @@
         const context = canvas.getContext("2d"), scale = across / width;
         context.imageSmoothingEnabled = scale < 1; // enlarged pixels stay as they are
         context.drawImage(image, view.left, view.top, width, height, 0, 0, across, down);
-        const x = (column + 0.5 - view.left) * scale, y = (row + 0.5 - view.top) * scale;
-        const gap = Math.max(scale / 2, 5 * devicePixelRatio);
-        for (const [ink, thick] of [["#000b", 3], ["#ffb000", 1]]) {
+        const [x, y] = [column - view.left, row - view.top].map(place => Math.floor((place + 0.5) * scale) + 0.5);
+        const gap = Math.max(scale / 2, 6 * devicePixelRatio), thin = Math.round(devicePixelRatio);
+        for (const [ink, thick] of [["#0006", 3], ["#ff9d2e", 1]]) { // seen on black and on white
           context.strokeStyle = ink;
-          context.lineWidth = thick * devicePixelRatio;
+          context.lineWidth = thick * thin;
           context.beginPath();
           for (const [x1, y1, x2, y2] of [[0, y, x - gap, y], [x + gap, y, across, y], [x, 0, x, y - gap], [x, y + gap, x, down]]) {
             if (x2 > x1 || y2 > y1) { context.moveTo(x1, y1); context.lineTo(x2, y2); }
@@ -150,7 +155,7 @@
       title.textContent = `Along row ${row}, columns ${first} to ${last - 1}${data.unit ? `, in ${data.unit}` : ""}`;
       ends.forEach((end, at) => { end.textContent = at ? last - 1 : first; });
       place.textContent = `Slice ${slice}, row ${row}, column ${column}`;
-      number.textContent = slice;
+      number.textContent = `${slice} (0–${slices - 1})`;
       range.value = slice;
       if (data.pixel) {
         const length = nice(width * data.pixel / 3);

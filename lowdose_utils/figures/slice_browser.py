@@ -22,8 +22,8 @@ from lowdose_utils.figures.shown import Shown, as_base64, plain_text
 __all__ = ["SLICES_BYTES", "slice_browser"]
 
 SLICES_BYTES = 1_000_000
+WIDE, NARROW = (1, 2, 3, 4, 3, 3), (1, 2, 3, 2, 3, 3)  # panels in a row, of one to six, where there is room
 STEPS = 256  # grey values that a picture of eight bits tells apart
-MOST = len(COLOURS) - 1  # panels: black lines would not be seen on the dark page
 
 
 def slice_browser(
@@ -69,11 +69,11 @@ def slice_browser(
         If there is no volume or more than six, shapes differ, a value is not finite, limits or pixel size are
         none, or the whole is above 1 MB.
     """
-    if not 1 <= len(volumes) <= MOST:
+    if not 1 <= len(volumes) <= len(WIDE):
         raise LowdoseError(
             "volumes",
             found=f"{len(volumes)}",
-            expected=f"one to {MOST}",
+            expected=f"one to {len(WIDE)}",
             way_out="Give {name: volume}, and of many volumes those to be compared.",
         )
     plain = {name: _plain_volume(volume, f"volume {name!r}") for name, volume in volumes.items()}
@@ -82,7 +82,7 @@ def slice_browser(
         raise LowdoseError(
             "volumes", found=f"shapes {shapes}", expected="one shape", way_out="Crop to one shape."
         )
-    low, high = limits or grey_limits(list(plain.values()))
+    low, high = map(float, limits or grey_limits(list(plain.values())))
     if not (np.isfinite([low, high]).all() and low < high):
         raise LowdoseError(
             "limits", found=f"{limits}", expected="two finite values, black below white", way_out="Swap them?"
@@ -93,10 +93,12 @@ def slice_browser(
         )
     slices, rows, columns = next(iter(shapes.values()))
     middle, text = slices // 2, plain_text(alt)
+    wide, narrow = WIDE[len(plain) - 1], NARROW[len(plain) - 1]
+    across = round(width / wide) - 10
     panels, pictures, size = [], [], 0
-    across = round(width / len(plain)) - 10
     for (name, volume), colour in zip(plain.items(), COLOURS, strict=False):
-        uris = _pictures(np.round(np.clip((volume - low) / (high - low), 0, 1) * (STEPS - 1)))
+        greys = np.round(np.clip((volume - low) / (high - low), 0, 1) * (STEPS - 1)).astype(np.uint8)
+        uris = _pictures(greys)
         size += sum(map(len, uris))
         pictures.append(
             # In a notebook, without the book's style sheet, the panels stand side by side too.
@@ -110,6 +112,7 @@ def slice_browser(
                 "name": name,
                 "colour": colour,
                 "clipped": [bool(volume.min() < low), bool(volume.max() > high)],
+                "total": int(greys.sum()),  # some browsers alter what a script reads from pictures
                 "slices": [None if number == middle else uri for number, uri in enumerate(uris)],
             }
         )
@@ -131,7 +134,8 @@ def slice_browser(
     packed = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("<", "\\u003c")
     content = (
         f'<figure class="lowdose-slices" aria-label="{html.escape(text)}">'
-        f'<div class="lowdose-slices-panels" style="max-width:{width}px">{"".join(pictures)}</div>'
+        f'<div class="lowdose-slices-panels" style="max-width:{width}px;--wide:{wide};--narrow:{narrow}">'
+        f"{''.join(pictures)}</div>"
         f"<figcaption>{_caption(low, high, unit, pixel_size, middle, slices)}</figcaption>"
         f'<script type="application/json" class="lowdose-slices-data">{packed}</script></figure>'
     )
@@ -163,10 +167,10 @@ def _plain_volume(array: Array, name: str) -> npt.NDArray[np.float64]:
     return plain.astype(np.float64)
 
 
-def _pictures(greys: npt.NDArray[np.float64]) -> Sequence[str]:
-    """Slices of whole numbers from 0 to 255 as data URIs, without loss."""
+def _pictures(greys: npt.NDArray[np.uint8]) -> Sequence[str]:
+    """Slices as data URIs, without loss."""
     uris = []  # the slowest of WebP's methods would save another hundredth in a hundred times the time
-    for grey in greys.astype(np.uint8):
+    for grey in greys:
         buffer = io.BytesIO()
         Image.fromarray(grey).convert("RGB").save(buffer, "webp", lossless=True, quality=100, method=4)
         uris.append("data:image/webp;base64," + as_base64(buffer))
