@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,6 @@ from conftest import ROOT, copy_of_the_book
 from guide_pages import blocks
 
 from lowdose_utils import ledger, notebook, publish
-from lowdose_utils.__main__ import main
 
 NAME = "20_window"
 
@@ -35,17 +36,17 @@ def write(root: Path, caption: str, text: str) -> None:
 def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The checkout after all steps."""
     root = copy_of_the_book(tmp_path_factory.mktemp("section"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(root)
-        patch.setenv("PYTHONPATH", str(root))  # for the kernel: the section sees the checkout's own claims
-        for block in blocks("add_a_section"):
-            if block.caption:
-                write(root, block.caption, block.text)
-            else:
-                for line in block.text.splitlines():
-                    command, *arguments = shlex.split(line)
-                    assert command == "lowdose"
-                    assert main(arguments) == 0, line
+    tools = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": tools, "PYTHONPATH": str(root)}
+    for block in blocks("add_a_section"):
+        if block.caption:
+            write(root, block.caption, block.text)
+        else:
+            assert block.language == "bash"
+            done = subprocess.run(
+                ["bash", "-euc", block.text], cwd=root, env=environment, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stdout + done.stderr
     return root
 
 
