@@ -196,6 +196,7 @@ def run(
         kept.unlink(missing_ok=True)  # of an earlier run to the same place
     again = shlex.join(["lowdose", *command(section, preset, overrides)])
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # tells of the cell that an interrupt cut off
     with _only_writer(section, output, root), atomic_path(output) as partial:
         source = partial.with_suffix(".source.ipynb")
         try:

@@ -43,6 +43,7 @@ def test_the_commands_on_data_are_ones_that_exist(monkeypatch, tmp_path, capsys)
     assert fetched == ["all"]
 
 
+@pytest.mark.slow
 def test_the_other_commands_pass_a_dry_run(checkout, monkeypatch, capsys) -> None:
     monkeypatch.chdir(checkout)
     seen = set()

@@ -231,7 +231,7 @@ def test_a_run_that_is_told_to_end_keeps_what_it_had_and_leaves_no_kernel(tmp_pa
         running.terminate()
         _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert said == "lowdose: interrupted; what was finished is kept, run it again to go on\n"
+    assert said.startswith("lowdose: interrupted; what was finished is kept, run it again to go on\n")
     assert "count = 4" in (root / "_build" / "failed" / "00_toy.ipynb").read_text()
     assert list((root / "_build" / "runs").iterdir()) == []
     time.sleep(1)

@@ -141,6 +141,7 @@ def slurm(tmp_path, monkeypatch) -> Path:
     return kept
 
 
+@pytest.mark.slow
 def test_a_failure_loses_no_other_run_and_only_what_is_missing_is_run_again(tmp_path, capfd, slurm) -> None:
     root = toy(tmp_path)
     folder = root / "_build" / "sweeps" / "00_toy" / "smoke-noise"
