@@ -28,12 +28,16 @@ ROOMS = (
     Room("phase", "Phase and holograms", ("optics", "phase", "holography")),
     Room("reconstruct", "Reconstruct", ("gridding", "project", "reconstruct")),
     Room("networks", "Networks and their training", ("networks", "training")),
-    Room("enhance", "Enhance", ("enhance", "noise2inverse", "denoise", "diffuse")),
+    Room("enhance", "Enhance", ("enhance", "noise2inverse", "pretrained", "denoise", "diffuse")),
     Room("segment", "Segment", ("classify",)),
     Room("neurons", "Neurons", ("neurons", "tracing")),
     Room("measure", "Measure", ("measure", "resolution")),
     Room("show", "Show", ("figures",)),
-    Room("record", "Record and publish", ("record", "ledger", "parameters", "notebook", "publish", "pages")),
+    Room(
+        "record",
+        "Record and publish",
+        ("record", "ledger", "parameters", "notebook", "sweep", "publish", "kit", "pages"),
+    ),
     Room("foundations", "What all rooms stand on", ("errors", "files", "device")),
 )
 
