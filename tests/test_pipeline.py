@@ -54,6 +54,10 @@ def test_the_book_is_small_enough_to_be_sent_and_read_on_a_slow_line(built_book)
     files = [path for path in (built_book / "_build" / "html").rglob("*") if path.is_file()]
     assert max(path.stat().st_size for path in files if path.suffix == ".html") < 2_000_000
     assert sum(path.stat().st_size for path in files) < 25_000_000
+    for path in files:  # to be downloaded and run; their pages show the outputs
+        if path.suffix == ".ipynb":
+            cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+            assert cells and not any(cell.get("outputs") for cell in cells)
 
 
 def test_no_page_holds_a_path_of_this_machine(built_book) -> None:

@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
+
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
@@ -90,8 +92,7 @@ def build_html(root: Path) -> Path:
             expected="a build without a warning",
             way_out=f"The whole log is {log.relative_to(root).as_posix()}.",
         )
-    for unused in page.parent.rglob("*.map"):  # the theme's, for those who change its scripts: megabytes
-        unused.unlink()
+    _lighten(page.parent)
     old = root / "_build" / "html.old"
     shutil.rmtree(old, ignore_errors=True)
     if final.exists():
@@ -99,6 +100,23 @@ def build_html(root: Path) -> Path:
     page.parent.rename(final)
     shutil.rmtree(old, ignore_errors=True)
     return final / "index.html"
+
+
+def _lighten(html: Path) -> None:
+    """Take out what no reader asks for, half of the book's size.
+
+    The theme's source maps; fonts in a format that no browser of this decade loads; the outputs of notebooks
+    to be downloaded, which their pages show. The branch ``published`` has them with outputs.
+    """
+    for ending in ("*.map", "*.ttf"):
+        for unused in html.rglob(ending):
+            unused.unlink()
+    for path in html.glob("_sources/sections/*.ipynb"):
+        notebook = nbformat.read(path, as_version=4)
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                cell.outputs, cell.execution_count = [], None
+        write_text(path, nbformat.writes(notebook) + "\n")
 
 
 def keep_record(root: Path, section: str, preset: str) -> Path:
