@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,23 +79,22 @@ def front_picture(root: Path, preset: str) -> FrontPicture:
 def tagged_picture(root: Path, section: str, preset: str) -> FrontPicture | None:
     """What the cell tagged ``front-picture`` of a section's executed page shows, if it shows a PNG.
 
-    A slider may be an output of its own, or html beside the PNG in one output: then the section's page, too,
-    shows the slider, once and under the figure's name.
+    A slider below it comes from a cell tagged ``front-slider``.
     """
     page = root / "_build" / "pages" / preset / f"{section}.ipynb"
-    for cell in json.loads(page.read_text(encoding="utf-8"))["cells"]:
-        if "front-picture" not in cell["metadata"].get("tags", []):
-            continue
+    cells = json.loads(page.read_text(encoding="utf-8"))["cells"]
+    sliders = ["".join(shown["text/html"]) for _, shown, _ in _outputs(cells, "front-slider", "text/html")]
+    for cell, shown, described in _outputs(cells, "front-picture", "image/png"):
         caption = cell["metadata"].get("mystnb", {}).get("figure", {}).get("caption", "")
-        sliders = [html for output in cell["outputs"] if "lowdose-slider" in (html := _html(output))]
-        for output in cell["outputs"]:
-            if "image/png" in output.get("data", {}):
-                png = base64.b64decode(output["data"]["image/png"])
-                alt = output.get("metadata", {}).get("image/png", {}).get("alt", "")
-                return FrontPicture(section, png, alt, caption, next(iter(sliders), ""))
+        alt = described.get("image/png", {}).get("alt", "")
+        png = base64.b64decode(shown["image/png"])
+        return FrontPicture(section, png, alt, caption, next(iter(sliders), ""))
     return None
 
 
-def _html(output: Mapping[str, Any]) -> str:
-    """An output's html; a notebook may hold it line by line."""
-    return "".join(output.get("data", {}).get("text/html", ""))
+def _outputs(cells: Iterable[Mapping[str, Any]], tag: str, mime: str) -> Iterator[tuple[Any, Any, Any]]:
+    """Cell, data and metadata of each output of a MIME type, of the cells that have a tag."""
+    for cell in cells:
+        for output in cell.get("outputs", []) if tag in cell["metadata"].get("tags", []) else []:
+            if mime in output.get("data", {}):
+                yield cell, output["data"], output.get("metadata", {})

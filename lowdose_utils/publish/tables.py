@@ -18,18 +18,17 @@ README_MARKS = ("<!-- sections: written by `lowdose record` -->\n", "<!-- end of
 
 
 def front_figure(front: FrontPicture, record: Mapping[str, Any]) -> str:
-    """The front page's picture, or slider, with a caption that says whether its data were measured."""
+    """The front page's picture, a caption that says whether its data were measured, and the slider."""
     shown = record["datasets"][0]
     source = (
         f"{shown['kind'].capitalize()} data: {shown['title']}. "
         f"Made by [this section](sections/{front.section}.ipynb) when this book was built."
     )
-    if front.slider:
-        return f"```{{raw}} html\n{front.slider}\n```\n\n{front.caption} {source}\n"
+    slider = f"\n```{{raw}} html\n{front.slider}\n```\n" if front.slider else ""
     return (
         "```{figure} generated/front.png\n"
         f":alt: {json.dumps(front.alt)}\n"
-        f":name: front-picture\n\n{front.caption} {source}\n```\n"
+        f":name: front-picture\n\n{front.caption} {source}\n```\n{slider}"
     )
 
 
