@@ -122,16 +122,14 @@ def test_an_unknown_preset_is_refused(built_book) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seconds", [6.0])
-def test_a_killed_build_goes_on_and_never_shows_half_a_page(tmp_path, seconds) -> None:
+def test_a_killed_build_goes_on_and_never_shows_half_a_page(tmp_path) -> None:
     root = copy_of_the_book(tmp_path)
-    # Two sections of the least time; both are under way when the build is killed.
-    pages = [f"_build/pages/smoke/{section}.ipynb" for section in ("00_scan_to_slice", "10_foam_yardstick")]
+    pages = ["_build/pages/smoke/10_foam_yardstick.ipynb"]  # the quickest, under way when the build is killed
     running = subprocess.Popen(
         snakemake(root, *pages), cwd=root, env=book_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    time.sleep(seconds)
+    time.sleep(6.0)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
     for page in root.glob("_build/pages/smoke/[!.]*.ipynb"):

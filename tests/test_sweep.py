@@ -138,6 +138,10 @@ def slurm(tmp_path, monkeypatch) -> Path:
         (commands / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{commands}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("STAND_IN_SLURM", str(kept))
+    # The plugin for Slurm does not quote the path of Python, which has to be one without a space.
+    environment = tmp_path / "environment"
+    environment.symlink_to(sys.prefix)
+    monkeypatch.setattr(sys, "executable", str(environment / "bin" / "python"))
     return kept
 
 
