@@ -8,6 +8,11 @@ document.addEventListener("DOMContentLoaded", () => {
     const link = control.closest("li").querySelector("a");
     if (!control.innerText.trim()) control.setAttribute("aria-label", `Pages of ${link.textContent.trim()}`);
   }
+  // The theme looks once, when the window's width has changed, at what the keyboard must scroll: perhaps too early.
+  const wide = new ResizeObserver((all) => {
+    for (const { target } of all) target.tabIndex = target.scrollWidth > target.clientWidth ? 0 : -1;
+  });
+  for (const code of document.querySelectorAll(".bd-article pre")) wide.observe(code);
   // Docutils calls the bibliography a list, whose children are then not list items.
   for (const list of document.querySelectorAll(".citation-list[role]")) list.removeAttribute("role");
   // Font Awesome titles the icons of the theme switch after the page has loaded; the button has its own name.

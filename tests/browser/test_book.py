@@ -151,7 +151,7 @@ def test_page_is_whole(opened: Watched) -> None:
 def test_no_serious_obstacle_for_assistive_technology(opened: Watched) -> None:
     page = opened.page
     page.emulate_media(reduced_motion="reduce")
-    # Some time after a change of width the theme lets the keyboard reach what can be scrolled.
+    page.wait_for_timeout(350)  # so long after a change of width the theme looks at what can be scrolled
     page.wait_for_function(SCROLLED_BY_KEYBOARD)
     page.evaluate(AXE.read_text(encoding="utf-8"))
     found = page.evaluate("async () => (await axe.run(document, {resultTypes: ['violations']})).violations")
