@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[1]
+CLAIMS = Path(__file__).resolve().parents[1] / "book" / "claims.yml"
+INSTALLED_CLAIMS = Path(__file__).with_name("_book") / "claims.yml"
 Outcome = Literal["reproduced", "not reproduced", "not judged"]
 
 
@@ -32,8 +33,15 @@ def anchor(claim: str) -> str:
     return "claim-" + claim.replace(".", "-").replace("_", "-")
 
 
-def load_claims(path: Path = ROOT / "book" / "claims.yml") -> list[dict[str, Any]]:
-    """All claims in the order of the file, each with the key of its paper."""
+def load_claims(path: Path | None = None) -> list[dict[str, Any]]:
+    """All claims in the order of the file, each with the key of its paper.
+
+    Parameters
+    ----------
+    path : Path, optional
+        By default ``book/claims.yml`` of the checkout, or the copy that an installed package carries.
+    """
+    path = path or next((one for one in (CLAIMS, INSTALLED_CLAIMS) if one.is_file()), CLAIMS)
     papers = yaml.safe_load(path.read_text(encoding="utf-8"))
     return [
         {**claim, "paper": paper, "paper_title": entry["title"]}

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import html
 import importlib.metadata
 import json
 import math
 import platform
 import subprocess
-import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,10 +20,10 @@ import torch
 from lowdose_utils import data
 from lowdose_utils.device import peak_memory, resolve_device
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.fingerprint import ROOT, fingerprint, loaded_modules, registered
 from lowdose_utils.ledger import anchor, judge, load_claims, short
 
 MIME = "application/vnd.lowdose.record+json"
-ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lowdose_utils", "torch", "numpy", "scipy", "scikit-image", "h5py", "algotom", "matplotlib")
 
 
@@ -40,59 +38,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else str(value)
     return value
-
-
-def digest(paths: Iterable[Path], root: Path = ROOT) -> str:
-    """Hash the names and bytes of files, so that any change in any of them shows."""
-    total = hashlib.sha256()
-    for path in sorted(paths):
-        total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return total.hexdigest()[:16]
-
-
-def loaded_modules(root: Path = ROOT) -> list[str]:
-    """The package's files that this process has imported, relative to `root`."""
-    package = root / "lowdose_utils"
-    files = (getattr(module, "__file__", None) for module in list(sys.modules.values()))
-    paths = {Path(file).resolve() for file in files if file}
-    return sorted(path.relative_to(root).as_posix() for path in paths if path.is_relative_to(package))
-
-
-def fingerprint(
-    section: str, modules: Iterable[str], datasets: Iterable[str], root: Path = ROOT
-) -> dict[str, Any]:
-    """Hashes of what a section's results depend on, and of nothing else.
-
-    Parameters
-    ----------
-    section : str
-        Its source is the first input.
-    modules : iterable of str
-        Files of the package that the run imported, relative to `root`: the second.
-    datasets : iterable of str
-        Registered datasets that the run read; what the registry pins of them is the third.
-    """
-    modules = sorted(modules)
-    folder = root / "data_registry"  # absent where a section runs without a checkout (Colab)
-    registry = data.Registry.load(folder if folder.is_dir() else data.registry_dir())
-    return {
-        "source": digest(root.glob(f"notebooks/{section}.md"), root),
-        "modules": modules,
-        "package": digest([root / name for name in modules if (root / name).exists()], root),
-        "registry": registry.digest(datasets),
-    }
-
-
-def is_current(record: Mapping[str, Any], root: Path = ROOT) -> bool:
-    """Whether all that a run's results depend on is still as it was."""
-    modules = record["inputs"].get("modules", [])
-    now = fingerprint(record["section"], modules, _registered(record["datasets"]), root)
-    return bool(record["inputs"] == now)
-
-
-def _registered(datasets: Iterable[Mapping[str, Any]]) -> list[str]:
-    """Names of those datasets of a record that the registry knows; simulated ones have no hash."""
-    return [entry["name"] for entry in datasets if "sha256" in entry]
 
 
 def commit(root: Path = ROOT) -> str:
@@ -232,7 +177,7 @@ class Record:
             "claims": self.claims,
             "versions": versions(),
             "device": torch.cuda.get_device_name(device) if cuda else f"{device.type}, {platform.machine()}",
-            "inputs": fingerprint(self.section, loaded_modules(), _registered(self.datasets)),
+            "inputs": fingerprint(self.section, loaded_modules(), registered(self.datasets)),
             "run": {
                 "seconds": round(time.perf_counter() - self.started, 1),
                 "peak_memory_mib": round(peak_memory()),

@@ -13,6 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from IPython.core.formatters import DisplayFormatter
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from lowdose_utils import figures
@@ -96,11 +97,22 @@ def test_curves_differ_in_more_than_colour() -> None:
     )
     axes = figure.axes[0]
     assert axes.get_xscale() == axes.get_yscale() == "log"
-    named = {text.get_text() for text in axes.get_legend().get_texts()}
+    named = {text.get_text() for text in figure.legends[0].get_texts()}
     assert named == {"one", "two", "law"}
     markers = [line.get_marker() for line in axes.lines if line.get_marker() in figures.MARKERS]
     assert len(set(markers)) == 2
     assert any(line.get_linestyle() == "--" for line in axes.lines)
+
+
+def test_of_many_curves_no_two_look_alike_and_no_name_covers_one() -> None:
+    x = np.arange(1, 6)
+    many = {f"method {number}": (x, number * x) for number in range(12)}
+    figure = figures.curves(many, x_label="dose (1)", y_label="noise (1/cm)")
+    (axes,) = figure.axes
+    looks = {(line.get_marker(), line.get_color()) for line in axes.lines if line.get_marker() != "None"}
+    assert {look for look in looks if look[0] in figures.MARKERS} == looks and len(looks) == len(many)
+    FigureCanvasAgg(figure).draw()
+    assert not figure.legends[0].get_window_extent().overlaps(axes.get_window_extent())
 
 
 def test_in_small_multiples_a_name_looks_the_same_in_every_panel() -> None:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from lowdose_utils import ledger, publish
 from lowdose_utils.errors import LowdoseError
+from lowdose_utils.fingerprint import fingerprint, is_current, loaded_modules
 from lowdose_utils.publish import runs, tables
-from lowdose_utils.record import fingerprint, is_current, loaded_modules
 
 CLAIM = {
     "id": "primer.axis",
@@ -157,31 +157,103 @@ def test_of_several_front_pictures_the_last_section_that_was_run_gives_its(tmp_p
     assert runs.front_picture(tmp_path, "quick").png == b"00_first"
 
 
-def test_a_record_is_stale_when_what_it_used_changes_and_only_then(tmp_path) -> None:
-    for name, text in {
-        "notebooks/00_toy.md": "text",
-        "lowdose_utils/used.py": "a = 1",
-        "lowdose_utils/unused.py": "b = 1",
-        "data_registry/registry.txt": "tooth/tooth.h5 sha256:0 https://a.example/tooth.h5\n",
-        "data_registry/datasets.yml": (ROOT / "data_registry" / "datasets.yml").read_text(encoding="utf-8"),
-    }.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+TOY = {
+    "notebooks/00_toy.md": "# Toy\n\n```{code-cell} ipython3\n:tags: [parameters]\n\nsize = 3\n```\n",
+    "lowdose_utils/used.py": "def half(x):\n    return x / 2\n\n\ndef double(x):\n    return 2 * x\n",
+    "lowdose_utils/unused.py": "b = 1\n",
+    "lowdose_utils/figures/lines.py": "WIDTH = 1\n",
+    "data_registry/registry.txt": "tooth/tooth.h5 sha256:0 https://a.example/tooth.h5\n",
+    "data_registry/datasets.yml": (ROOT / "data_registry" / "datasets.yml").read_text(encoding="utf-8"),
+}
+USED = ["lowdose_utils/figures/lines.py", "lowdose_utils/used.py"]
+
+
+@pytest.fixture
+def toy_run(tmp_path):
+    """A record of a section in a small checkout, and a way to change files of the latter."""
+
+    def write(name: str, text: str) -> None:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text, encoding="utf-8")
+
+    for name, text in TOY.items():
+        write(name, text)
     run = {
         "section": "00_toy",
         "datasets": [{"name": "tooth", "sha256": "sha256:0"}, {"name": "drawn", "kind": "simulated"}],
-        "inputs": fingerprint("00_toy", ["lowdose_utils/used.py"], ["tooth"], tmp_path),
+        "inputs": fingerprint("00_toy", USED, ["tooth"], tmp_path),
     }
     assert is_current(run, tmp_path)
-    (tmp_path / "lowdose_utils" / "unused.py").write_text("b = 2")
-    assert is_current(run, tmp_path)
-    for name in ("notebooks/00_toy.md", "lowdose_utils/used.py", "data_registry/registry.txt"):
-        before = (tmp_path / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(before.replace(":0", ":1") + "#", encoding="utf-8")
-        assert not is_current(run, tmp_path), name
-        (tmp_path / name).write_text(before, encoding="utf-8")
-    (tmp_path / "lowdose_utils" / "used.py").unlink()
+    return run, write
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("notebooks/00_toy.md", "size = 3", "size = 4"),
+        ("notebooks/00_toy.md", "```\n", "```\n\n```{code-cell} ipython3\nsize += 1\n```\n"),
+        ("lowdose_utils/used.py", "x / 2", "x / 3"),
+        ("lowdose_utils/used.py", "def half(x)", "def halved(x)"),
+        ("lowdose_utils/used.py", "return 2 * x", 'return "2" * x'),
+        ("lowdose_utils/used.py", "def half", "import numpy as np\n\ndef half"),
+        ("data_registry/registry.txt", "sha256:0", "sha256:1"),
+    ],
+)
+def test_a_record_is_stale_when_what_made_its_numbers_changes(toy_run, tmp_path, name, old, new) -> None:
+    run, write = toy_run
+    write(name, TOY[name].replace(old, new))
+    assert TOY[name] != (tmp_path / name).read_text(encoding="utf-8")
     assert not is_current(run, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("notebooks/00_toy.md", "# Toy", "# A toy, better told"),
+        ("notebooks/00_toy.md", "[parameters]", "[parameters, hide-input]"),
+        ("notebooks/00_toy.md", "size = 3", "size = 3  # pixels"),
+        ("lowdose_utils/used.py", "    return x / 2", '    """Half of it."""\n    return x / 2'),
+        ("lowdose_utils/used.py", "def half", "from lowdose_utils.unused import b\n\ndef half"),
+        ("lowdose_utils/unused.py", "b = 1", "b = 2"),
+        ("lowdose_utils/figures/lines.py", "WIDTH = 1", "WIDTH = 2"),
+    ],
+)
+def test_a_record_outlives_changes_of_what_its_numbers_do_not_hang_on(
+    toy_run, tmp_path, name, old, new
+) -> None:
+    run, write = toy_run
+    write(name, TOY[name].replace(old, new))
+    assert TOY[name] != (tmp_path / name).read_text(encoding="utf-8")
+    assert is_current(run, tmp_path)
+
+
+def test_a_record_outlives_another_wording_of_an_error_but_not_another_condition(toy_run, tmp_path) -> None:
+    run, write = toy_run
+    guarded = (
+        TOY["lowdose_utils/used.py"] + "\n\ndef root(x):\n    if x < 0:\n        raise ValueError('no')\n"
+    )
+    write("lowdose_utils/used.py", guarded)
+    run["inputs"] = fingerprint("00_toy", USED, ["tooth"], tmp_path)
+    write("lowdose_utils/used.py", guarded.replace("'no'", "f'{x} is below 0'"))
+    assert is_current(run, tmp_path)
+    write("lowdose_utils/used.py", guarded.replace("x < 0", "x < 1"))
+    assert not is_current(run, tmp_path)
+
+
+def test_a_definition_may_move_between_the_modules_of_a_run_but_not_out_of_them(toy_run, tmp_path) -> None:
+    run, write = toy_run
+    half, double = TOY["lowdose_utils/used.py"].split("\n\n\n")
+    write("lowdose_utils/used.py", double)
+    assert not is_current(run, tmp_path)
+    write("lowdose_utils/figures/lines.py", half)  # what shows results is not looked at
+    assert not is_current(run, tmp_path)
+    write("lowdose_utils/halves.py", half)
+    run["inputs"]["modules"] = sorted([*USED, "lowdose_utils/halves.py"])
+    assert is_current(run, tmp_path)
+
+
+def test_a_record_without_a_full_fingerprint_is_stale(toy_run, tmp_path) -> None:
+    run, _ = toy_run
     assert not is_current({**run, "inputs": {"source": "0", "package": "0", "registry": "0"}}, tmp_path)
 
 

@@ -51,7 +51,7 @@ def curves(
             axes.errorbar(x, y, bars, label=name, color=colour, marker=points, markersize=4, capsize=2)
         for (name, (x, y)), dashes in zip((theory or {}).items(), cycle(["--", ":", "-."]), strict=False):
             axes.plot(x, y, label=name, color="#404040", linestyle=dashes, linewidth=1.0)
-        axes.legend()
+        figure.legend(loc="outside upper center", ncols=3)  # never on top of a curve
     return figure
 
 

@@ -36,7 +36,7 @@ ROOMS = (
     Room(
         "record",
         "Record and publish",
-        ("record", "ledger", "parameters", "notebook", "sweep", "publish", "kit", "pages"),
+        ("record", "fingerprint", "ledger", "parameters", "notebook", "sweep", "publish", "kit", "pages"),
     ),
     Room("foundations", "What all rooms stand on", ("errors", "files", "device")),
 )

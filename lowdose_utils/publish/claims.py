@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lowdose_utils.fingerprint import is_current
 from lowdose_utils.ledger import Verdict, anchor, judge, load_claims, short
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.runs import (
@@ -17,7 +18,6 @@ from lowdose_utils.publish.runs import (
     records,
     run_label,
 )
-from lowdose_utils.record import is_current
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from typing import Any
 from lowdose_utils import figures
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
+from lowdose_utils.fingerprint import is_current
 from lowdose_utils.notebook import command
-from lowdose_utils.record import is_current
 from lowdose_utils.sweep.collect import choose, draw, in_words, table, write_table
 from lowdose_utils.sweep.plan import Combination, Sweep, check_results, plan, read_values
 
