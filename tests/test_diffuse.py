@@ -171,7 +171,7 @@ def test_a_stack_is_its_slices_one_by_one(method, monkeypatch):
     whole = run(stack, method, iterations=3)
     for image, result in zip(stack, whole, strict=True):
         assert run(image[None], method, iterations=3)[0] == pytest.approx(result, abs=1e-13)
-    monkeypatch.setattr("lowdose_utils.diffuse._CHUNK", 2 * 14 * 11)
+    monkeypatch.setattr("lowdose_utils.diffuse.diffusion._CHUNK", 2 * 14 * 11)
     assert run(stack, method, iterations=3) == pytest.approx(whole, abs=1e-13)
 
 

@@ -114,7 +114,9 @@ def test_long_stacks_are_cut_into_chunks_without_a_trace(monkeypatch):
     images = np.random.default_rng(0).normal(size=(7, 20, 20))
     projector = Projector(HALF_TURN, 20, device="cpu")
     at_once = projector.forward(images)
-    monkeypatch.setattr("lowdose_utils.project._CHUNK_SAMPLES", {"cpu": 60 * projector.frequencies * 3})
+    monkeypatch.setattr(
+        "lowdose_utils.project.projector._CHUNK_SAMPLES", {"cpu": 60 * projector.frequencies * 3}
+    )
     assert projector.forward(images) == pytest.approx(at_once, abs=1e-4)
 
 

@@ -14,16 +14,11 @@ import sklearn
 import torch
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 
-from lowdose_utils.classify.classifier import (
-    PixelClassifier,
-    check_channels,
-    feature_stack,
-    finite,
-    slices_of,
-)
+from lowdose_utils.classify.classifier import PixelClassifier
 from lowdose_utils.classify.scribbles import Labels, check_labels
 from lowdose_utils.classify.selection import PAPER
 from lowdose_utils.classify.slabs import boxes, solid_stack
+from lowdose_utils.classify.slices import check_channels, feature_stack, finite, slices_of
 from lowdose_utils.classify.smooth import Image
 from lowdose_utils.classify.solid import Selection, SolidFeatures, check_volume
 from lowdose_utils.errors import LowdoseError

@@ -26,7 +26,7 @@ class Territory:
 
     The speed at which neurites swell into what is left between them goes as 1 / s, s = max(1, SWELL /
     radius), so that thin ones stay thin. A point belongs to the neuron of least f; the distance to the
-    border with the neuron of second least f is (f_2 - f_1) / |grad(f_2 - f_1)|, to first order.
+    border with the neuron of second least f is ``(f_2 - f_1) / |grad(f_2 - f_1)|``, to first order.
 
     Parameters
     ----------

@@ -110,7 +110,7 @@ def painted_shepp_logan(
 ) -> npt.NDArray[np.float64]:
     """The painted phantom on ``size`` by ``size`` pixels: five grey levels and no others.
 
-    Staniewicz and Midgley, "Segmentation of electron tomographic data sets using Trainable Weka Segmentation"
+    Staniewicz and Midgley, "Machine learning as a tool for classifying electron tomographic reconstructions"
     (2015), tested on a Shepp-Logan phantom of five such levels.
 
     Parameters
