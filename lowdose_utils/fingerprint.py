@@ -40,18 +40,23 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(getattr(statement.value, "value", None), str)
 
 
-def _is_only_naming(statement: ast.stmt) -> bool:
-    """Whether a statement of a module brings in names of the package itself, or lists what is public."""
+def _parts(statement: ast.stmt) -> list[ast.stmt]:
+    """A module's statement, of imports each name alone; nothing of what only names things of the package."""
     if isinstance(statement, ast.ImportFrom):
-        return (statement.module or "").split(".")[0] == PACKAGE
+        if (statement.module or "").split(".")[0] == PACKAGE:
+            return []
+        return [ast.ImportFrom(statement.module, [one], statement.level) for one in statement.names]
+    if isinstance(statement, ast.Import):
+        return [ast.Import([one]) for one in statement.names]
     targets = statement.targets if isinstance(statement, ast.Assign) else []
-    return any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    lists = any(isinstance(target, ast.Name) and target.id == "__all__" for target in targets)
+    return [] if lists else [statement]
 
 
 def _statements(text: str) -> list[str]:
     """Each top-level statement of a module by its meaning, without comments and layout."""
     module = _Meaning().visit(ast.parse(text))
-    return [ast.dump(one) for one in module.body if not _is_only_naming(one)]
+    return [ast.dump(part) for statement in module.body for part in _parts(statement)]
 
 
 def package_digest(modules: Iterable[str], root: Path = ROOT) -> str:

@@ -242,7 +242,10 @@ def test_a_record_outlives_another_wording_of_an_error_but_not_another_condition
 
 def test_a_definition_may_move_between_the_modules_of_a_run_but_not_out_of_them(toy_run, tmp_path) -> None:
     run, write = toy_run
-    half, double = TOY["lowdose_utils/used.py"].split("\n\n\n")
+    half, double = (part + "\n" for part in TOY["lowdose_utils/used.py"].split("\n\n\n"))
+    write("lowdose_utils/used.py", "from math import pi, tau\n" + half + double)
+    run["inputs"] = fingerprint("00_toy", USED, ["tooth"], tmp_path)
+    half, double = "from math import tau\n" + half, "from math import pi\n" + double
     write("lowdose_utils/used.py", double)
     assert not is_current(run, tmp_path)
     write("lowdose_utils/figures/lines.py", half)  # what shows results is not looked at
