@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from conftest import ROOT
 
 ROLE = re.compile(r"\{term\}`(?:[^`<]*<)?([^`<>]+)>?`")
@@ -21,15 +22,27 @@ def terms() -> set[str]:
     return {line.strip().lower() for line in re.findall(r"^(?=\S).+$", text, re.M)}
 
 
+def links(text: str) -> list[str]:
+    """The terms that a page links, in order and in small letters."""
+    return [" ".join(term.split()).lower() for term in ROLE.findall(text)]
+
+
 def test_every_term_is_linked_from_a_page() -> None:
-    linked = {
-        " ".join(term.split()).lower()
-        for name, text in pages().items()
-        if name != "glossary"
-        for term in ROLE.findall(text)
-    }
+    linked = {term for name, text in pages().items() if name != "glossary" for term in links(text)}
     assert linked <= terms()
     assert sorted(terms() - linked) == []
+
+
+@pytest.mark.parametrize("section", sorted(file.stem for file in ROOT.glob("notebooks/[0-9][0-9]_*.md")))
+def test_a_section_links_the_terms_it_leans_on_once_each_and_not_too_many(section: str) -> None:
+    prose = re.sub(r"```\{code-cell\}.*?```", "", pages()[section], flags=re.S)
+    linked = links(prose)
+    assert 3 <= len(linked) <= 15
+    assert len(set(linked)) == len(linked)
+    assert links(pages()[section]) == linked, "a link in a code cell stays as it is typed"
+    assert not ROLE.search("\n".join(re.findall(r"^#+ .*$", prose, re.M))), "a heading is no place for a link"
+    question = prose.split("**Question.**")[1].split("\n\n")[0]
+    assert not ROLE.search(question), "the README shows the question, and knows no roles"
 
 
 def letters(formula: str) -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from conftest import ROOT
 from sphinx.application import Sphinx
 
 from lowdose_utils import figures
@@ -86,3 +87,14 @@ def test_static_files_are_small_and_vendored_scripts_have_licences() -> None:
     assert (book / "_static" / "img-comparison-slider.LICENSE.txt").exists()
     for folder in (book / "_extra" / "vendor").iterdir():
         assert not folder.is_dir() or (folder / "LICENSE").exists(), folder.name
+
+
+PAGES = [*ROOT.glob("book/*.md"), *ROOT.glob("book/guides/*.md"), *ROOT.glob("notebooks/*.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_no_line_of_prose_is_taken_for_a_comment(page: Path) -> None:
+    # MyST drops a line that begins with a per cent sign, and says nothing.
+    text = page.read_text(encoding="utf-8")
+    prose = re.sub(r"^(`{3,})(\{code-cell\}|\w).*?^\1$", "", text, flags=re.M | re.S)
+    assert re.findall(r"^\s*%.*$", prose, re.M) == []
