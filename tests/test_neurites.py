@@ -11,6 +11,7 @@ from lowdose_utils.phantoms import neurites
 from lowdose_utils.phantoms.neurite_crowd import yielding
 from lowdose_utils.phantoms.neurite_territory import Territory
 from lowdose_utils.phantoms.neurite_trees import STEP, Neuron
+from lowdose_utils.phantoms.shapes import voxel_centres
 
 TISSUE = (neurites.CYTOPLASM, neurites.MEMBRANE, neurites.MITOCHONDRION, neurites.NUCLEUS, neurites.LABELLED)
 
@@ -23,6 +24,18 @@ def tissue():
 @pytest.fixture(scope="module")
 def drawn(tissue):
     return tissue.draw()
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(1, 5), st.floats(0.01, 10), st.integers(0, 11))
+def test_finer_voxels_fill_the_coarser_ones_and_a_part_lies_where_the_whole_has_it(s, n, finer, edge, first):
+    whole = voxel_centres(slice(None), 1, slices=s, columns=n, voxel=edge)
+    fine = voxel_centres(slice(None), finer, slices=s, columns=n, voxel=edge)
+    for coarse, divided in zip(whole, fine, strict=True):
+        assert np.allclose(divided.reshape(-1, finer).mean(axis=1), coarse, atol=1e-9)
+        assert np.allclose(coarse, -coarse[::-1], atol=1e-9)
+    first = min(first, s - 1)
+    part = voxel_centres(slice(first, None), finer, slices=s, columns=n, voxel=edge)
+    assert np.allclose(part[0], fine[0][first * finer :])
 
 
 def straight(y, x, radius, half=3.0):

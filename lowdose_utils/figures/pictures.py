@@ -20,13 +20,23 @@ from lowdose_utils.figures.look import LOOK
 
 def plain_image(array: Array, name: str) -> npt.NDArray[np.float64]:
     """A two-dimensional finite array as float64."""
+    return _finite(array, name, ("row", "column"), "Choose one slice; fill or crop what is not finite.")
+
+
+def plain_volume(array: Array, name: str) -> npt.NDArray[np.float64]:
+    """A three-dimensional finite array as float64."""
+    way_out = "Stack slices to a volume; fill or crop what is not finite."
+    return _finite(array, name, ("slice", "row", "column"), way_out)
+
+
+def _finite(array: Array, name: str, axes: tuple[str, ...], way_out: str) -> npt.NDArray[np.float64]:
     plain = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
-    if plain.ndim != 2 or plain.size == 0 or not np.isfinite(plain).all():
+    if plain.ndim != len(axes) or plain.size == 0 or not np.isfinite(plain).all():
         raise LowdoseError(
             name,
             found=f"shape {plain.shape}, {int(np.size(plain) - np.isfinite(plain).sum())} values not finite",
-            expected="a two-dimensional image without NaN or infinity",
-            way_out="Choose one slice; fill or crop what is not finite.",
+            expected=f"({', '.join(axes)}) without NaN or infinity",
+            way_out=way_out,
         )
     return plain.astype(np.float64)
 

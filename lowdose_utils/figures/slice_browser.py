@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from matplotlib.ticker import EngFormatter
 from PIL import Image
 
 from lowdose_utils.device import Array
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.figures.look import COLOURS
-from lowdose_utils.figures.pictures import grey_limits
+from lowdose_utils.figures.pictures import grey_limits, plain_volume
 from lowdose_utils.figures.shown import Shown, as_base64, plain_text
 
 __all__ = ["SLICES_BYTES", "slice_browser"]
@@ -76,7 +75,7 @@ def slice_browser(
             expected=f"one to {len(WIDE)}",
             way_out="Give {name: volume}, and of many volumes those to be compared.",
         )
-    plain = {name: _plain_volume(volume, f"volume {name!r}") for name, volume in volumes.items()}
+    plain = {name: plain_volume(volume, f"volume {name!r}") for name, volume in volumes.items()}
     shapes = {name: volume.shape for name, volume in plain.items()}
     if len(set(shapes.values())) > 1:
         raise LowdoseError(
@@ -152,19 +151,6 @@ def _caption(low: float, high: float, unit: str, pixel_size: float | None, middl
         f"are kept in {STEPS} steps.{pixel}"
         f'<span class="lowdose-slices-fixed"> Shown is slice {middle} of 0 to {slices - 1}.</span>'
     )
-
-
-def _plain_volume(array: Array, name: str) -> npt.NDArray[np.float64]:
-    """A three-dimensional finite array as float64."""
-    plain = array.detach().cpu().numpy() if isinstance(array, torch.Tensor) else np.asarray(array)
-    if plain.ndim != 3 or plain.size == 0 or not np.isfinite(plain).all():
-        raise LowdoseError(
-            name,
-            found=f"shape {plain.shape}, {int(np.size(plain) - np.isfinite(plain).sum())} values not finite",
-            expected="(slice, row, column) without NaN or infinity",
-            way_out="Stack slices to a volume; fill or crop what is not finite.",
-        )
-    return plain.astype(np.float64)
 
 
 def _pictures(greys: npt.NDArray[np.uint8]) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +14,7 @@ from lowdose_utils.resolution import (
     FourierCorrelation,
     disc_profile,
     edge_width,
+    frc_resolution,
     frc_threshold,
     same_shape,
 )
@@ -82,16 +84,10 @@ def resolution_against_truth(
     float or None
         None if it never does.
     """
-    above = curve.correlation - truth_threshold(curve.n_independent, threshold)
-    start = int(np.searchsorted(curve.frequency, min_frequency))
-    below = np.flatnonzero(above[start:] < 0)
-    if not below.size:
-        return None
-    at = start + int(below[0])
-    if at == start:
-        return float(1 / curve.frequency[at])
-    share = above[at - 1] / (above[at - 1] - above[at])
-    return float(1 / (curve.frequency[at - 1] + share * (curve.frequency[at] - curve.frequency[at - 1])))
+    # The curve moves by as much as its threshold differs from that of halves: then they cross where they did.
+    raised = truth_threshold(curve.n_independent, threshold) - frc_threshold(curve.n_independent, threshold)
+    moved = replace(curve, correlation=curve.correlation - raised)
+    return frc_resolution(moved, threshold=threshold, min_frequency=min_frequency)
 
 
 def rim_edge(volume: npt.ArrayLike, radius: float, *, slices: int, reach: float = 4.0) -> Edge:

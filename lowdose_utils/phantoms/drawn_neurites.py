@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from lowdose_utils.errors import LowdoseError
-from lowdose_utils.phantoms.neurite_shapes import ellipsoid, sausage, share, slab, texture
 from lowdose_utils.phantoms.neurite_territory import Territory
 from lowdose_utils.phantoms.neurite_trees import Neuron
+from lowdose_utils.phantoms.shapes import ellipsoid, sausage, share, slab, texture, voxel_centres
 
 Floats = npt.NDArray[np.floating]
 
@@ -111,23 +110,8 @@ class Tissue:
         LowdoseError
             If `part` picks no slices or leaves some out, or `finer` is less than 1.
         """
-        chosen = range(self.slices)[part]
-        if not chosen or chosen.step != 1 or finer < 1 or int(finer) != finer:
-            raise LowdoseError(
-                "part, finer",
-                found=(part, finer),
-                expected=f"consecutive slices out of 0 to {self.slices - 1}, and a whole number from 1",
-                way_out="Count from 0.",
-            )
+        z, y, x = voxel_centres(part, finer, slices=self.slices, columns=self.columns, voxel=self.voxel_um)
         voxel = self.voxel_um / finer
-        z, y, x = (
-            ((np.arange(first * finer, last * finer) + 0.5) / finer - whole / 2) * self.voxel_um
-            for first, last, whole in (
-                (chosen.start, chosen.stop, self.slices),
-                (0, self.columns, self.columns),
-                (0, self.columns, self.columns),
-            )
-        )
         bodies = [(n.neuron, n.centre, n.body) for n in self.nuclei]
         labels, wall = Territory(self.neurons, bodies).fill(z, y, x, self.surface, HALF + voxel)
         density = np.empty(labels.shape, np.float32)

@@ -8,10 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.interpolate import BSpline
 from scipy.spatial import cKDTree
 
-from lowdose_utils.errors import LowdoseError
+from lowdose_utils.phantoms.shapes import share, texture, voxel_centres
 
 Floats = npt.NDArray[np.floating]
 
@@ -21,7 +20,6 @@ ATTENUATION = (0.0, 0.0006, 0.004, 0.02, 0.0025, 0.0035, 0.0045, 0.006, 0.0006)
 PILLAR, RIND = 0.46, 0.3  # radius of the pillar in field widths; um of bare resin around the tissue
 TEXTURE = 0.2  # standard deviation of the neuropil's attenuation, as a share of it
 GRAIN = 0.15  # um, distance of the random values between which the texture is a cubic spline
-SPLINE_STD = np.sqrt(151 / 315)  # of a cubic spline with independent unit coefficients, in one dimension
 
 
 class Tube(NamedTuple):
@@ -88,37 +86,23 @@ class Cortex:
         LowdoseError
             If `part` picks no slices or leaves some out, or `finer` is less than 1.
         """
-        chosen = range(self.slices)[part]
-        if not chosen or chosen.step != 1 or finer < 1 or int(finer) != finer:
-            raise LowdoseError(
-                "part, finer",
-                found=(part, finer),
-                expected=f"consecutive slices out of 0 to {self.slices - 1}, and a whole number from 1",
-                way_out="Count from 0.",
-            )
+        z, y, x = voxel_centres(part, finer, slices=self.slices, columns=self.columns, voxel=self.pixel_um)
         voxel = self.pixel_um / finer
-        z, y, x = (
-            ((np.arange(first * finer, last * finer) + 0.5) / finer - whole / 2) * self.pixel_um
-            for first, last, whole in (
-                (chosen.start, chosen.stop, self.slices),
-                (0, self.columns, self.columns),
-                (0, self.columns, self.columns),
-            )
-        )
         away = np.hypot(y[:, None], x[None]) - PILLAR * self.columns * self.pixel_um
-        disc, tissue = _share(away, voxel), _share(away + RIND, voxel)
+        disc, tissue = share(away, voxel), share(away + RIND, voxel)
         plane = np.where(away < 0, np.where(away < -RIND, NEUROPIL, RESIN), AIR).astype(np.uint8)
         shape = (len(z), len(y), len(x))
         materials = np.broadcast_to(plane, shape).copy()
         axons = np.zeros(shape, np.int32)
         attenuation = np.empty(shape, np.float32)
-        for k, blobs in enumerate(self._texture(z, y, x)):
+        extent = [whole * self.pixel_um for whole in (self.slices, self.columns, self.columns)]
+        for k, blobs in enumerate(texture((z, y, x), extent, GRAIN, [self.seed])):
             neuropil = ATTENUATION[NEUROPIL] * np.maximum(1 + TEXTURE * blobs, 0)
             attenuation[k] = disc * (ATTENUATION[RESIN] + tissue * (neuropil - ATTENUATION[RESIN]))
         for number, tube in enumerate(self.tubes, 1):
             for k, box, outside, inside in _planes(tube, z, y, x, voxel):
                 here = tissue[box]  # nothing outside the tissue
-                shell, core = _share(outside, voxel) * here, _share(inside, voxel) * here
+                shell, core = share(outside, voxel) * here, share(inside, voxel) * here
                 patch = attenuation[k][box]
                 patch += shell * (ATTENUATION[tube.shell] - patch)
                 patch += core * (ATTENUATION[tube.core] - patch)
@@ -127,25 +111,6 @@ class Cortex:
                 if number <= self.axons:
                     axons[k][box][solid] = number
         return DrawnTissue(attenuation, materials, axons)
-
-    def _texture(self, z: Floats, y: Floats, x: Floats) -> Iterator[Floats]:
-        """Blobs of mean 0 and standard deviation 1, a plane after the other: a spline of random values."""
-        weights, counts = [], []
-        for grid, whole in ((z, self.slices), (y, self.columns), (x, self.columns)):
-            extent = whole * self.pixel_um / GRAIN
-            knots = np.arange(-3, int(np.ceil(extent)) + 4)
-            weights.append(BSpline.design_matrix(grid / GRAIN + extent / 2, knots, 3).toarray())
-            counts.append(len(knots) - 4)
-        values = np.random.default_rng(self.seed).standard_normal(counts, np.float32)
-        along, down, across = weights
-        for row in along:
-            yield down @ np.tensordot(row, values, 1) @ across.T / SPLINE_STD**3
-
-
-def _share(distance: Floats, voxel: float) -> Floats:
-    """Share of a voxel inside a surface at a signed distance, negative inside."""
-    share: Floats = np.clip(0.5 - distance / voxel, 0, 1)
-    return share
 
 
 def _planes(

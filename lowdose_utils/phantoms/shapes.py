@@ -1,4 +1,4 @@
-"""Shapes on a grid of points: how far each point is from a surface, and the share of a voxel inside of it."""
+"""Shapes on a grid of voxels: where these are, how far from a surface, and which share of each is inside."""
 
 from __future__ import annotations
 
@@ -9,10 +9,50 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline
 
+from lowdose_utils.errors import LowdoseError
+
 Floats = npt.NDArray[np.floating]
 Box = tuple[slice, slice, slice]
 
 SPLINE_STD = np.sqrt(151 / 315)  # of a cubic spline with independent unit coefficients, in one dimension
+
+
+def voxel_centres(
+    part: slice, finer: int, *, slices: int, columns: int, voxel: float
+) -> tuple[Floats, Floats, Floats]:
+    """Coordinates z, y, x from the volume's middle, of consecutive slices on voxels smaller by `finer`.
+
+    Parameters
+    ----------
+    part : slice
+        Of the whole volume's slices.
+    finer : int
+        Into how many a voxel is divided along each axis.
+    slices, columns : int
+        Height, and width in both directions, of the whole volume in voxels.
+    voxel : float
+        Edge of a voxel before it is divided; the coordinates are in its unit.
+
+    Raises
+    ------
+    LowdoseError
+        If `part` picks no slices or leaves some out, or `finer` is less than 1.
+    """
+    chosen = range(slices)[part]
+    if not chosen or chosen.step != 1 or finer < 1 or int(finer) != finer:
+        raise LowdoseError(
+            "part, finer",
+            found=(part, finer),
+            expected=f"consecutive slices out of 0 to {slices - 1}, and a whole number from 1",
+            way_out="Count from 0.",
+        )
+
+    def along(first: int, last: int, whole: int) -> Floats:
+        centres: Floats = ((np.arange(first * finer, last * finer) + 0.5) / finer - whole / 2) * voxel
+        return centres
+
+    across = along(0, columns, columns)
+    return along(chosen.start, chosen.stop, slices), across, across
 
 
 def share(distance: Floats, voxel: float) -> Floats:
