@@ -133,7 +133,8 @@ def _run(options: argparse.Namespace) -> int:
         from lowdose_utils import publish
 
         if options.command == "learner":
-            for path in publish.write_learner(root, options.folder, options.preset):
+            package = _package(root)
+            for path in publish.write_learner(root, options.folder, options.preset, package=package):
                 print(path)
         elif options.command == "pages":
             publish.write_pages(root, options.preset)
@@ -149,6 +150,17 @@ def _run(options: argparse.Namespace) -> int:
         else:
             print(_shown(publish.keep_record(root, options.section, options.preset), root))
     return 0
+
+
+def _package(root: Path) -> str | None:
+    """What learner copies install where the package is missing: this commit's, if the checkout is one."""
+    from lowdose_utils import publish
+
+    try:
+        return publish.package_at(root, publish.head_commit(root))
+    except LowdoseError as error:
+        print(f"learner: no cell that installs the package (for Colab). {error}", file=sys.stderr)
+        return None
 
 
 def _kit(options: argparse.Namespace, root: Path) -> int:

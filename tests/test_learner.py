@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import re
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -80,8 +81,10 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (pages / f"{section}.json").write_text(
             json.dumps({"results": results, "run": {"date": "2026-01-02"}}), encoding="utf-8"
         )
-    with contextlib.chdir(root):
+    said = io.StringIO()
+    with contextlib.chdir(root), contextlib.redirect_stderr(said):
         assert main(["learner", "--preset", "smoke", "--folder", "copies"]) == 0
+    (root / "said").write_text(said.getvalue(), encoding="utf-8")
     return root / "copies"
 
 
@@ -106,6 +109,29 @@ def test_there_is_a_copy_of_every_section_and_an_archive(written) -> None:
     assert sorted(path.name for path in written.iterdir()) == [f"{s}.ipynb" for s in SECTIONS] + [
         "answers.zip"
     ]
+
+
+def test_from_a_clean_commit_copies_begin_with_a_cell_that_installs_it(tmp_path, capsys, monkeypatch) -> None:
+    for name in ("notebooks", "book", "_config.yml"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    for words in ("init -q", "add -A", "commit -q -m one"):
+        who = ["-c", "user.name=a", "-c", "user.email=a@b.example"]
+        subprocess.run(["git", *who, *words.split()], cwd=tmp_path, check=True)
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=tmp_path, text=True).strip()
+    monkeypatch.chdir(tmp_path)
+    assert main(["learner", "--preset", "smoke", "--folder", "copies"]) == 0
+    for cells in (
+        cells_of(tmp_path / "copies" / "01_spheres.ipynb"),
+        solved(tmp_path / "copies", "01_spheres"),
+    ):
+        assert f'/lowdose-book@{commit}"' in cells[0].source and "%pip install" in cells[0].source
+        assert cells[1].source.startswith("# ")
+    assert "no cell that installs" not in capsys.readouterr().err
+
+
+def test_a_checkout_that_is_no_commit_gives_copies_without_that_cell_and_says_so(written) -> None:
+    assert "%pip" not in text_of(cells_of(written / "01_spheres.ipynb"))
+    assert "no cell that installs the package" in (written.parent / "said").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("section", SECTIONS)

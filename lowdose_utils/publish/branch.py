@@ -12,14 +12,8 @@ from lowdose_utils.errors import LowdoseError
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import sections
 from lowdose_utils.publish.checkout import head_commit
+from lowdose_utils.publish.installing import installing_cell, package_at
 
-INSTALL = """\
-# Where the book's package is not at hand (Colab), this line installs it: some minutes, torch included.
-import importlib.util
-
-if importlib.util.find_spec("lowdose_utils") is None:
-    %pip install -q "{package}"\
-"""
 POST_BUILD = """\
 #!/usr/bin/env bash
 set -euo pipefail
@@ -67,7 +61,7 @@ def write_published(root: Path, folder: Path, *, commit: str | None = None) -> l
             way_out="Name another folder.",
         )
     commit = commit or head_commit(root)
-    package = f"lowdose_utils @ git+{repository}@{commit}"
+    package = package_at(root, commit)
     names = []
     with atomic_path(folder) as fresh:
         for section in sections(root):
@@ -101,6 +95,5 @@ def _ours(folder: Path) -> bool:
 def _installing(page: Path, package: str) -> nbformat.NotebookNode:
     """The executed page behind a cell that installs the package where it is not importable."""
     notebook = nbformat.read(page, as_version=4)
-    cell = nbformat.v4.new_code_cell(INSTALL.format(package=package), id="cell-install")
-    notebook.cells.insert(0, cell)
+    notebook.cells.insert(0, installing_cell(package))
     return notebook

@@ -17,6 +17,7 @@ from papermill.translators import PythonTranslator
 from lowdose_utils.files import atomic_path, write_text
 from lowdose_utils.notebook import parameters, sections, source_notebook
 from lowdose_utils.parameters import defaults
+from lowdose_utils.publish.installing import installing_cell
 from lowdose_utils.publish.plain import Plain, Solution, parts
 
 GLUE = "application/papermill.record/"
@@ -125,15 +126,17 @@ class Material:
     values: Mapping[str, Any]
     run: Run
     plain: Plain
+    package: str | None
 
     @classmethod
-    def of(cls, section: str, root: Path, preset: str) -> Material:
-        """Read source, preset, page and bibliography, each once."""
+    def of(cls, section: str, root: Path, preset: str, package: str | None = None) -> Material:
+        """Read source, preset, page and bibliography, each once; `package` is what a first cell installs."""
         source = source_notebook(section, root)
         values = {**defaults(source), **parameters(section, preset, {}, root)}
         run = Run.of(section, preset, root)
         texts = [cell.source for cell in source.cells if cell.cell_type == "markdown"]
-        return cls(section, preset, source, values, run, Plain(section, root, texts, run.record["results"]))
+        plain = Plain(section, root, texts, run.record["results"])
+        return cls(section, preset, source, values, run, plain, package)
 
     def copy(self, note: str, answer: Answer, *, executed: bool) -> NotebookNode:
         """The section in plain markdown, at the preset's values, its solutions as `answer` has them."""
@@ -158,7 +161,8 @@ class Material:
                     f"{name} = {PythonTranslator.translate(value)}" for name, value in self.values.items()
                 )
                 cell.source = "\n".join(lines)
-        return new_notebook(cells=cells, metadata=KERNEL)
+        first = [installing_cell(self.package)] if self.package else []
+        return new_notebook(cells=first + cells, metadata=KERNEL)
 
     def learner(self) -> NotebookNode:
         """See `learner_notebook`."""
@@ -173,10 +177,10 @@ class Material:
         return self.copy(note, _solved, executed=True)
 
 
-def learner_notebook(section: str, root: Path, preset: str = "quick") -> NotebookNode:
+def learner_notebook(
+    section: str, root: Path, preset: str = "quick", package: str | None = None
+) -> NotebookNode:
     """The section as a learner gets it: one file, no solution, every cell runs as it stands.
-
-    A cell that has to come before all others (an installation) is put first by `Material.copy`.
 
     Parameters
     ----------
@@ -186,16 +190,20 @@ def learner_notebook(section: str, root: Path, preset: str = "quick") -> Noteboo
         Checkout of the book. Numbers and expected outputs are those of its ``_build/pages/PRESET/``.
     preset : str
         Whose values the parameters get.
+    package : str, optional
+        What a first cell installs where the package is missing, as pip names it (see `package_at`).
 
     Raises
     ------
     LowdoseError
         On an unknown section or preset, and on MyST that has no plain form.
     """
-    return Material.of(section, root, preset).learner()
+    return Material.of(section, root, preset, package).learner()
 
 
-def write_learner(root: Path, folder: Path, preset: str = "quick") -> list[Path]:
+def write_learner(
+    root: Path, folder: Path, preset: str = "quick", *, package: str | None = None
+) -> list[Path]:
     """Write a learner's copy of every section, and ``answers.zip`` with the solved ones.
 
     The archive holds whole notebooks, not solutions by themselves: a solution uses what the cells before it
@@ -203,7 +211,7 @@ def write_learner(root: Path, folder: Path, preset: str = "quick") -> list[Path]
     """
     written, solved = [], {}
     for name in sections(root):
-        material = Material.of(name, root, preset)
+        material = Material.of(name, root, preset, package)
         written.append(folder / f"{name}.ipynb")
         write_text(written[-1], nbformat.writes(material.learner()) + "\n")
         solved[written[-1].name] = nbformat.writes(material.answers()) + "\n"
