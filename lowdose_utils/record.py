@@ -15,10 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lowdose_utils import data
-from lowdose_utils.device import peak_memory, resolve_device
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.fingerprint import ROOT, fingerprint, loaded_modules, registered
 from lowdose_utils.ledger import anchor, judge, load_claims, short
@@ -167,6 +164,11 @@ class Record:
 
     def as_dict(self) -> dict[str, Any]:
         """The record as JSON-ready data; all that differs between two equal runs is under ``run``."""
+        # Imported here: torch takes seconds that whoever only reads records need not spend.
+        import torch
+
+        from lowdose_utils.device import peak_memory, resolve_device
+
         device = resolve_device(self.device)
         cuda = device.type == "cuda"
         return {
