@@ -51,7 +51,7 @@ def test_what_is_pushed_holds_every_notebook_that_the_book_links_to(built_book: 
     colab = re.findall(
         r'href="https://colab\.research\.google\.com/github/[^"]*/blob/published/([^"]+)"', html
     )
-    binder = re.findall(r'href="https://mybinder\.org/[^"]*/published\?urlpath=[a-z]+/([^"]+)"', html)
+    binder = re.findall(r'href="https://mybinder\.org/[^"]*/published\?urlpath=lab/tree/([^"]+)"', html)
     assert len(set(colab)) == len(list(ROOT.glob("notebooks/[0-9]*.md")))
     assert set(colab) == set(binder) <= set(held)
     assert {"README.md", "requirements.lock", ".binder/postBuild", ".binder/requirements.txt"} <= set(held)
