@@ -38,9 +38,9 @@ def flat_field(
     if white.shape != stack.shape[1:] or black.shape != stack.shape[1:]:
         raise LowdoseError(
             "flats and darks",
-            found=f"detectors {white.shape} and {black.shape}",
-            expected=f"{stack.shape[1:]} as the projections",
-            way_out="Crop flats, darks and projections alike.",
+            found="no flats" if flats is None else f"detectors {white.shape} and {black.shape}",
+            expected=f"detectors {stack.shape[1:]} as the projections have",
+            way_out="Give flats of the same camera; crop flats, darks and projections alike.",
         )
     beam = white - black
     unlit = beam.size - np.count_nonzero(beam > 0)

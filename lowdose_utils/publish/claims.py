@@ -18,6 +18,7 @@ from lowdose_utils.publish.runs import (
     records,
     run_label,
 )
+from lowdose_utils.publish.tables import facts_list
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,7 @@ def _claim_entry(
     if built:
         judged = f"#{anchor(claim['id'])}" if verdict.outcome != "not judged" else ""
         rows.append(("Cell", f'<a href="../sections/{claim["section"]}.html{judged}">{claim["section"]}</a>'))
-    for name, text in rows:
-        entry += [f"{name}", f": {text}", ""]
+    entry += facts_list(dict(rows))
     if "table" in claim:
         head, body = claim["table"]["columns"], claim["table"]["rows"]
         entry += ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]

@@ -37,12 +37,12 @@ def frame_page(root: Path, section: str) -> str:
     own = [run for run in recorded_runs(root) if run["section"] == section]
     if not own:
         return "No run of this section has been recorded yet.\n"
-    lines = ["| preset | seconds | memory (MiB) | device |", "|" + " --- |" * 4]
+    lines = ["| preset | seconds | memory (MiB) | device | threads |", "|" + " --- |" * 5]
     for run in own:
         made = run["run"]
-        device = f"{run['device']}, {made['threads']} threads"
         lines.append(
-            f"| {run['parameters']['preset']} | {made['seconds']} | {made['peak_memory_mib']} | {device} |"
+            f"| {run['parameters']['preset']} | {made['seconds']} | {made['peak_memory_mib']} "
+            f"| {run['device']} | {made['threads']} |"
         )
     used = [
         f"{d['title']} ({d['kind']}, {d.get('licence', 'made here')})" for r in own for d in r["datasets"]
@@ -69,6 +69,12 @@ def timing_page(root: Path) -> str:
         )
     rule = f"To be run in class: what took at most {CLASS_SECONDS} s at the preset `quick`, without a GPU."
     return "\n".join([*lines, "", rule]) + "\n"
+
+
+def facts_list(facts: Mapping[str, str]) -> list[str]:
+    """Names and what they say, as lines of MyST; side by side where the screen is wide."""
+    listed = [line for name, text in facts.items() for line in (name, f": {text}", "")]
+    return ["::::{div} lowdose-facts", "", *listed, "::::", ""]
 
 
 def data_page() -> str:
@@ -100,26 +106,25 @@ def data_page() -> str:
             "How to get it": entry.how,
             "In its place": entry.stands_in,
         }
-        for title, text in facts.items():
-            lines += [title, f": {text}", ""] if text else []
+        lines += facts_list({title: text for title, text in facts.items() if text})
     return "\n".join(lines) + "\n"
 
 
 def colophon_page(root: Path, preset: str) -> str:
     """The page that says what made this build."""
     built = records(root, preset)
-    lines = ["# Colophon", "", "What made this build.", ""]
+    lines = ["# Colophon", "", f"What made this build, at the preset `{preset}`.", ""]
     lines += [
         "## Sections",
         "",
-        "| section | preset | seconds | peak memory (MiB) | device | commit |",
+        "| section | seconds | memory (MiB) | device | threads | commit |",
         "|" + " --- |" * 6,
     ]
     for name, record in built.items():
         run = record["run"]
         lines.append(
-            f"| [{name}](../sections/{name}.ipynb) | {preset} | {run['seconds']} | {run['peak_memory_mib']} "
-            f"| {record['device']}, {run['threads']} threads | {run['commit']} |"
+            f"| [{name}](../sections/{name}.ipynb) | {run['seconds']} | {run['peak_memory_mib']} "
+            f"| {record['device']} | {run['threads']} | {run['commit']} |"
         )
     lines += ["", "## Data used", "", "| section | dataset | kind | SHA-256 |", "|" + " --- |" * 4]
     for name, record in built.items():
@@ -154,6 +159,11 @@ def _question(root: Path, section: str) -> str:
     return " ".join(source.split("**Question.**")[1].split("\n\n")[0].split())
 
 
+def _threads(run: Mapping[str, Any]) -> str:
+    count = run["run"]["threads"]
+    return f"{count} thread{'s' * (count != 1)}"
+
+
 def sections_table(root: Path) -> str:
     """The README's table: sections and, from the recorded runs, what they take at each preset."""
     runs = recorded_runs(root)
@@ -163,7 +173,7 @@ def sections_table(root: Path) -> str:
         own = [run for run in runs if run["section"] == name]
         times = "; ".join(
             f"{r['parameters']['preset']}: {r['run']['seconds']} s, "
-            f"{r['run']['peak_memory_mib']} MiB, {r['device']}"
+            f"{r['run']['peak_memory_mib']} MiB, {r['device']}, {_threads(r)}"
             for r in own
         )
         used = "; ".join(dict.fromkeys(f"{d['title']} ({d['kind']})" for r in own for d in r["datasets"]))
