@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -125,23 +126,57 @@ def test_an_unknown_preset_is_refused(built_book) -> None:
     assert "no preset fast" in done.stdout + done.stderr
 
 
+SLOW_SECTION = """---
+kernelspec: {{name: python3, display_name: Python 3, language: python}}
+---
+# A section that takes its time
+
+```{{code-cell}} ipython3
+:tags: [parameters]
+preset = "smoke"
+```
+
+```{{code-cell}} ipython3
+import time
+from pathlib import Path
+from lowdose_utils.record import Record
+
+run = Record.begin("98_slow", globals(), device="cpu")
+Path({begun!r}).touch()
+time.sleep(2)
+run.result("slow_done", 1)
+run.show()
+```
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_build_goes_on_and_never_shows_half_a_page(tmp_path) -> None:
-    root = copy_of_the_book(tmp_path)
-    pages = ["_build/pages/smoke/10_foam_yardstick.ipynb"]  # the quickest, under way when the build is killed
+    root, begun = copy_of_the_book(tmp_path), tmp_path / "begun"
+    (root / "notebooks" / "98_slow.md").write_text(SLOW_SECTION.format(begun=str(begun)))
+    with (root / "notebooks" / "presets.yml").open("a") as presets:
+        presets.write("98_slow: {smoke: {}}\n")
+    page = root / "_build" / "pages" / "smoke" / "98_slow.ipynb"
+    wanted = str(page.relative_to(root))
     running = subprocess.Popen(
-        snakemake(root, *pages), cwd=root, env=book_environment(), start_new_session=True,
+        snakemake(root, wanted), cwd=root, env=book_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    time.sleep(6.0)
+    until(begun.exists, running)
     os.killpg(running.pid, signal.SIGKILL)
     running.wait()
-    for page in root.glob("_build/pages/smoke/[!.]*.ipynb"):
-        read_record(json.loads(page.read_text()))  # whole, or not there
-    done = build(root, *pages)
+    assert not page.exists() and not page.with_suffix(".json").exists()
+    done = build(root, wanted)
     assert done.returncode == 0, done.stdout + done.stderr
-    for page in pages:
-        read_record(json.loads((root / page).read_text()))
+    assert read_record(json.loads(page.read_text()))["results"]["slow_done"]["value"] == 1
+
+
+def until(seen: Callable[[], bool], running: subprocess.Popen[bytes], seconds: float = 120) -> None:
+    """Wait for something that a running process shall do."""
+    end = time.monotonic() + seconds
+    while not seen():
+        assert running.poll() is None and time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_a_slurm_profile_passes_a_dry_run(built_book) -> None:
