@@ -7,6 +7,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,11 @@ def _parts(statement: ast.stmt) -> list[ast.stmt]:
     return [] if lists else [statement]
 
 
-def _statements(text: str) -> list[str]:
+@cache  # the ledger asks of many records, which share most modules
+def _statements(text: str) -> tuple[str, ...]:
     """Each top-level statement of a module by its meaning, without comments and layout."""
     module = _Meaning().visit(ast.parse(text))
-    return [ast.dump(part) for statement in module.body for part in _parts(statement)]
+    return tuple(ast.dump(part) for statement in module.body for part in _parts(statement))
 
 
 def package_digest(modules: Iterable[str], root: Path = ROOT) -> str:

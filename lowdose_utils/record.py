@@ -154,7 +154,7 @@ class Record:
                 expected="one of " + ", ".join(known),
                 way_out="See book/claims.yml.",
             )
-        verdict = judge(known[claim], self.as_dict())
+        verdict = judge(known[claim], {"claims": self.claims})
         title = html.escape(known[claim]["title"])
         return _Html(
             f'<p class="lowdose-verdict" id="{anchor(claim)}"><strong>{title}</strong>: '
