@@ -18,7 +18,10 @@ book: .venv/.done
 	  || { tail -n 8 _build/logs/snakemake.log >&2; exit 1; }; echo "book: _build/html/index.html"
 
 test: .venv/.done
-	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy && $(PY) -m pytest -n 2 --dist loadfile --ignore tests/test_training.py && $(PY) -m pytest tests/test_training.py
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+	@# Two workers share the cores with what they start; a second thread of each would only wait.
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n 2 --dist loadfile --ignore tests/test_training.py
+	@$(PY) -m pytest tests/test_training.py
 
 notebooks: .venv/.done
 	@$(PY) -m lowdose_utils notebooks
