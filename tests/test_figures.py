@@ -104,6 +104,19 @@ def test_curves_differ_in_more_than_colour() -> None:
     assert any(line.get_linestyle() == "--" for line in axes.lines)
 
 
+def test_a_logarithmic_axis_of_common_numbers_is_labelled_with_them() -> None:
+    x = np.array([1, 2, 4, 8])
+    figure = figures.curves({"a": (x, 0.2 / x)}, x_label="n (1)", y_label="noise (1/cm)", log="xy")
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    for axis, wanted in ((axes.xaxis, {"1", "2", "4"}), (axes.yaxis, {"0.1"})):
+        shown = {text.get_text() for text in axis.get_ticklabels(which="both")} - {""}
+        assert wanted <= shown and not any("$" in text or "e" in text for text in shown)
+    figure = figures.curves({"a": (10.0**x, x)}, x_label="n (1)", y_label="noise (1/cm)", log="x")
+    FigureCanvasAgg(figure).draw()
+    assert any("10^{" in text.get_text() for text in figure.axes[0].get_xticklabels())
+
+
 def test_of_many_curves_no_two_look_alike_and_no_name_covers_one() -> None:
     x = np.arange(1, 6)
     many = {f"method {number}": (x, number * x) for number in range(12)}

@@ -9,9 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 
 from lowdose_utils.errors import LowdoseError
 from lowdose_utils.figures.look import COLOURS, LOOK, MARKERS
+
+
+class _PlainNumbers(LogFormatter):
+    """Writes 20 and 0.1 at those ticks of a logarithmic axis that get a label."""
+
+    def __call__(self, value: float, position: int | None = None) -> str:
+        return f"{value:g}" if super().__call__(value, position) else ""
 
 
 def curves(
@@ -51,7 +59,14 @@ def curves(
             axes.errorbar(x, y, bars, label=name, color=colour, marker=points, markersize=4, capsize=2)
         for (name, (x, y)), dashes in zip((theory or {}).items(), cycle(["--", ":", "-."]), strict=False):
             axes.plot(x, y, label=name, color="#404040", linestyle=dashes, linewidth=1.0)
-        figure.legend(loc="outside upper center", ncols=3)  # never on top of a curve
+        for axis in (getattr(axes, f"{name}axis") for name in log):
+            low, high = axis.get_view_interval()
+            if low > 1e-3 and high < 1e5:  # beyond that, powers of ten read better
+                axis.set_major_formatter(_PlainNumbers())
+                axis.set_minor_formatter(_PlainNumbers(labelOnlyBase=False, minor_thresholds=(1.5, 0.5)))
+        _, labels = axes.get_legend_handles_labels()
+        columns = 3 if max(map(len, labels)) <= 24 else 2  # a long one would widen the figure
+        figure.legend(loc="outside upper center", ncols=columns)  # never on top of a curve
     return figure
 
 
