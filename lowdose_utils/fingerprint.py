@@ -42,10 +42,11 @@ def _is_text(statement: ast.stmt) -> bool:
 
 
 def _parts(statement: ast.stmt) -> list[ast.stmt]:
-    """A module's statement, of imports each name alone; nothing of what only names things of the package."""
+    """A module's statement, of imports each name alone; nothing of what only says where things live."""
     if isinstance(statement, ast.ImportFrom):
         if (statement.module or "").split(".")[0] == PACKAGE:
-            return []
+            renamed = [one for one in statement.names if one.asname]
+            return [ast.ImportFrom(PACKAGE, [one], 0) for one in renamed]
         return [ast.ImportFrom(statement.module, [one], statement.level) for one in statement.names]
     if isinstance(statement, ast.Import):
         return [ast.Import([one]) for one in statement.names]
@@ -55,7 +56,7 @@ def _parts(statement: ast.stmt) -> list[ast.stmt]:
 
 
 @cache  # the ledger asks of many records, which share most modules
-def _statements(text: str) -> tuple[str, ...]:
+def _definitions(text: str) -> tuple[str, ...]:
     """Each top-level statement of a module by its meaning, without comments and layout."""
     module = _Meaning().visit(ast.parse(text))
     return tuple(ast.dump(part) for statement in module.body for part in _parts(statement))
@@ -76,16 +77,17 @@ def package_digest(modules: Iterable[str], root: Path = ROOT) -> str:
     found: set[str] = set()
     for name in modules:
         if not name.startswith(CARRIERS) and (root / name).exists():
-            found.update(_statements((root / name).read_text(encoding="utf-8")))
+            found.update(_definitions((root / name).read_text(encoding="utf-8")))
     return _hash(sorted(found))
 
 
 def section_digest(path: Path) -> str:
-    """Hash the code cells of a section; prose, comments and the options of cells leave results alone."""
+    """Hash the code of a section, imports and all, without prose, comments and the options of cells."""
     if not path.exists():  # a section that runs without a checkout (Colab)
         return _hash([])
     cells = _CODE_CELL.findall(path.read_text(encoding="utf-8"))
-    return _hash(_statements("\n".join(_CELL_OPTIONS.sub("", cell) for cell in cells)))
+    code = "\n".join(_CELL_OPTIONS.sub("", cell) for cell in cells)
+    return _hash([ast.dump(_Meaning().visit(ast.parse(code)))])
 
 
 def _hash(parts: Iterable[str]) -> str:

@@ -195,6 +195,8 @@ def toy_run(tmp_path):
         ("lowdose_utils/used.py", "x / 2", "x / 3"),
         ("lowdose_utils/used.py", "def half(x)", "def halved(x)"),
         ("lowdose_utils/used.py", "return 2 * x", 'return "2" * x'),
+        ("lowdose_utils/used.py", "def half", "from lowdose_utils.unused import b as two\n\ndef half"),
+        ("notebooks/00_toy.md", "size = 3", "from lowdose_utils.unused import b\n\nsize = 3"),
         ("lowdose_utils/used.py", "def half", "import numpy as np\n\ndef half"),
         ("data_registry/registry.txt", "sha256:0", "sha256:1"),
     ],
