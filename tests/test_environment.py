@@ -71,4 +71,4 @@ def test_a_wheel_carries_every_package_the_registry_and_the_claims() -> None:
     found = {
         ".".join(init.parent.relative_to(ROOT).parts) for init in ROOT.glob("lowdose_utils/**/__init__.py")
     }
-    assert set(listed) == found | {"lowdose_utils._registry", "book"}
+    assert set(listed) == found | {"lowdose_utils._registry", "lowdose_utils._book"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import sys
 from xml.etree import ElementTree
 
 import numpy as np
@@ -262,9 +263,16 @@ def test_film_moves_without_loss_and_rests_where_asked() -> None:
         ([[RAMP], [RAMP, RAMP]], ["a"], "panels"),
         ([[RAMP], [RAMP[1:]]], ["a"], "one shape"),
         ([[RAMP], [RAMP * np.nan]], ["a"], "NaN"),
-        ([[np.random.default_rng(k).normal(size=(500, 500))] for k in range(2)], ["a"], "kB"),
     ],
 )
 def test_film_refuses_what_it_cannot_show(frames, names, said) -> None:
     with pytest.raises(LowdoseError, match=said):
         figures.film(frames, names=names, alt=TEXT)
+
+
+def test_a_film_above_its_bound_is_refused(monkeypatch) -> None:
+    noise = [[np.random.default_rng(k).normal(size=(60, 60))] for k in range(2)]
+    assert "webp" in figures.film(noise, names=["a"], alt=TEXT).content
+    monkeypatch.setattr(sys.modules[figures.film.__module__], "FILM_BYTES", 5_000)
+    with pytest.raises(LowdoseError, match="at most 5 kB"):
+        figures.film(noise, names=["a"], alt=TEXT)
