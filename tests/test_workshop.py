@@ -66,11 +66,14 @@ def test_a_programme_leaves_no_gap_and_fills_its_time(title, minutes) -> None:
 
 def test_sections_that_a_programme_runs_fit_into_a_class() -> None:
     timing = timing_page(ROOT)
+    page = (ROOT / "book" / "workshop.md").read_text(encoding="utf-8")
+    early = re.findall(r"^Start the copies of (.*?) during the second break", page, re.M | re.S)
+    in_a_break = re.findall(r"sections/(\w+)", " ".join(early))
     for title in PROGRAMMES:
         for row in programme(title):
             section = re.search(r"sections/(\w+)", row[1])[1]
             line = next(line for line in timing.splitlines() if section in line)
-            assert "run it" in line or row[2].startswith("Its page only"), row
+            assert "run it" in line or row[2].startswith("Its page only") or section in in_a_break, row
 
 
 def test_times_are_those_of_recorded_runs() -> None:
