@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import http.server
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
+from book_pages import Watched, toc_pages
 from filelock import FileLock
 from playwright.sync_api import Browser, sync_playwright
 
@@ -24,6 +29,8 @@ BROWSER_FLAGS = [
 ]
 
 
+# A shell that starts tests in the background has them ignore Ctrl-C, which some of them are about.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if "PYTEST_XDIST_WORKER" in os.environ:
     torch.set_num_threads(1)  # the workers share the cores
 
@@ -134,3 +141,44 @@ def built_in(folder: Path) -> Path:
     assert done.returncode == 0, done.stdout + done.stderr
     (folder / "done").touch()
     return root
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def html(request: pytest.FixtureRequest) -> Path:
+    """Folder of the built book."""
+    named = os.environ.get("LOWDOSE_BOOK_HTML")
+    return Path(named) if named else request.getfixturevalue("built_book") / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def site(html: Path) -> Iterator[str]:
+    """Address of the built book on the loopback interface."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=html))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def watched(request: pytest.FixtureRequest, browser: Browser, site: str) -> Iterator[Watched]:
+    """A page in the theme of the test's module: a file for each, so that two workers share them."""
+    theme = request.module.THEME
+    context = browser.new_context(viewport={"width": 1300, "height": 900}, color_scheme=theme)
+    yield Watched(context.new_page(), site)
+    context.close()
+
+
+@pytest.fixture(scope="module", params=toc_pages())
+def opened(request: pytest.FixtureRequest, watched: Watched) -> Watched:
+    """A page that has been loaded once for all that is asked of it."""
+    watched.wrong.clear()
+    watched.page.emulate_media(reduced_motion="no-preference")
+    watched.open(request.param)
+    return watched
